@@ -1,0 +1,20 @@
+//! Compiles `proto/` into `OUT_DIR`, with protox instead of a protoc binary on the machine, and keeps the
+//! descriptor set for server reflection.
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message as _;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = ["common", "inference", "region", "operator"].map(|name| format!("sealane/v1/{name}.proto"));
+    let descriptors = protox::compile(files, ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("sealane.protoset"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        // The lint-clean twin of CompleteRequest: one Rust type serves both (a test holds the descriptors equal).
+        .extern_path(".sealane.v1.CompleteStreamRequest", "crate::grpc::pb::CompleteRequest")
+        // Packed floats and bytes are the same on the wire: vectors pass through without being parsed.
+        .extern_path(".sealane.v1.Embedding", "crate::grpc::Embedding")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! Sealane: one gRPC address for LLM inference, kept alive across Azure OpenAI regions.
+//!
+//! One call's way: `grpc` decodes protobuf into the domain, `dispatch` asks the pure router of `sealane-core`
+//! which permitted target to try, `azure` makes the attempt, the router observes how it ended, and `grpc`
+//! encodes the reply. See ARCHITECTURE.md.
+pub mod azure;
+pub mod cli;
+pub mod config;
+pub mod dispatch;
+pub mod grpc;
+pub mod server;
+pub mod simulator;
+pub mod telemetry;
+pub mod upstream;

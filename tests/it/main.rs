@@ -1,0 +1,11 @@
+//! The one integration test binary: every file is an area, `support` starts what they share.
+#![allow(clippy::unwrap_used, missing_docs)]
+mod azure;
+mod cli;
+mod config;
+mod conformance;
+mod grpc;
+mod layers;
+mod simulator;
+mod support;
+mod telemetry;
