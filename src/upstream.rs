@@ -1,1 +1,62 @@
-//! Stub.
+//! One attempt against one permitted target: what `dispatch` asks for and `azure` (or a script in a test) answers.
+use std::{future::Future, pin::Pin};
+
+use futures_util::Stream;
+use sealane_core::{
+    domain::{AttemptLimits, ChatEvent, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure},
+    policy::PermittedTarget,
+};
+
+/// Makes attempts. Every method makes exactly one: no retries, no redirects, no other target. Dropping the future
+/// or the stream closes the request upstream.
+pub trait Upstream: Send + Sync + 'static {
+    /// Chat, streamed: resolves with the response head.
+    fn stream_chat(
+        &self,
+        order: &AttemptOrder,
+        request: &ChatRequest,
+    ) -> impl Future<Output = Result<ChatStream, Failure>> + Send;
+
+    /// Chat in Azure's unary form.
+    fn complete_chat(
+        &self,
+        order: &AttemptOrder,
+        request: &ChatRequest,
+    ) -> impl Future<Output = Result<(ChatReply, Evidence), Failure>> + Send;
+
+    /// Embeddings.
+    fn embed(
+        &self,
+        order: &AttemptOrder,
+        request: &EmbedRequest,
+    ) -> impl Future<Output = Result<EmbedReply, Failure>> + Send;
+}
+
+/// Where an attempt goes and how long it may take.
+#[derive(Clone, Debug)]
+pub struct AttemptOrder {
+    /// Proof that a policy permits it.
+    pub target: PermittedTarget,
+    /// Its limits; the upstream enforces them.
+    pub limits: AttemptLimits,
+    /// W3C trace context of the attempt's own span, sent along.
+    pub trace: TraceContext,
+}
+
+/// W3C trace context as headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceContext {
+    /// `traceparent`.
+    pub traceparent: Option<String>,
+    /// `tracestate`.
+    pub tracestate: Option<String>,
+}
+
+/// A streamed completion. Its end (`None`) means that the answer is whole; whatever cuts it is an error, and the
+/// last item.
+pub struct ChatStream {
+    /// What the response head said.
+    pub evidence: Evidence,
+    /// The events.
+    pub events: Pin<Box<dyn Stream<Item = Result<ChatEvent, Failure>> + Send>>,
+}

@@ -1,3 +1,6 @@
 //! The pure heart of Sealane: what things are (`domain`), who may send what where (`policy`) and which target
 //! serves (`router`). Standard library only: no clock, no random numbers, no input or output. Time and chance are
 //! arguments, so that production, tests, models and simulations run the very same code.
+pub mod domain;
+pub mod policy;
+pub mod router;

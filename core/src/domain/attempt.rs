@@ -1,0 +1,114 @@
+//! One request sent to one target: why, within which limits, how it ended and what Azure said of itself.
+use std::{sync::Arc, time::Duration};
+
+use super::{Failure, Target};
+
+/// How long one attempt may take. All counted from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptLimits {
+    /// To the first content event (chat) or to the reply's head (embeddings, unary chat).
+    pub first_content: Duration,
+    /// Between two events of a stream.
+    pub stall: Duration,
+    /// To the end of the answer.
+    pub total: Duration,
+}
+
+/// Why a target was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptReason {
+    /// First permitted target of the route that takes traffic.
+    Route,
+    /// The workflow is pinned to its region.
+    Pin,
+    /// The attempt before it failed.
+    Rescue,
+    /// Targets before it are cooling.
+    Spill,
+    /// The only permitted target is tried once more.
+    Retry,
+    /// Beside a silent attempt.
+    Hedge,
+    /// The answer starts again after an interrupted stream.
+    Restart,
+    /// A share of traffic returns to a recovered target.
+    Return,
+}
+
+impl AttemptReason {
+    /// The word used in spans and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Pin => "pin",
+            Self::Rescue => "rescue",
+            Self::Spill => "spill",
+            Self::Retry => "retry",
+            Self::Hedge => "hedge",
+            Self::Restart => "restart",
+            Self::Return => "return",
+        }
+    }
+}
+
+/// What Azure's response headers said. Evidence, not proof: see contract section 7.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// HTTP status.
+    pub http_status: Option<u16>,
+    /// `x-ms-region`, verbatim.
+    pub reported_region: Option<String>,
+    /// `x-ms-deployment-name`, verbatim.
+    pub reported_deployment: Option<String>,
+    /// `x-ms-is-spilled-over: true`, or a spillover header.
+    pub spilled_over: bool,
+    /// `apim-request-id`: the front end's.
+    pub request_id: Option<String>,
+    /// `x-request-id`: the model side's.
+    pub model_request_id: Option<String>,
+    /// What is left of the quota.
+    pub quota: Quota,
+}
+
+/// What Azure's `x-ratelimit-...` headers stated. Hints only: Azure throttles in slices below a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests left.
+    pub remaining_requests: Option<u64>,
+    /// Tokens left.
+    pub remaining_tokens: Option<u64>,
+    /// Requests a window.
+    pub limit_requests: Option<u64>,
+    /// Tokens a window.
+    pub limit_tokens: Option<u64>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AttemptResult {
+    /// Its answer is the caller's.
+    Served,
+    /// It failed.
+    Failed(Failure),
+    /// The caller left, or another attempt won.
+    Cancelled,
+}
+
+/// One attempt of a call, as replies, spans and the journal tell it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptRecord {
+    /// 1 for the first.
+    pub number: u32,
+    /// Where it went.
+    pub target: Arc<Target>,
+    /// Why there.
+    pub reason: AttemptReason,
+    /// From the start of the call.
+    pub start_offset: Duration,
+    /// From its own start to its end; zero while it runs.
+    pub duration: Duration,
+    /// `None` while it runs.
+    pub result: Option<AttemptResult>,
+    /// What Azure said.
+    pub evidence: Evidence,
+}

@@ -1,0 +1,49 @@
+//! What Azure's content filter says; an unfiltered or withheld answer is a compliance fact, so it is kept.
+
+/// Verdicts on one text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContentFilterResults {
+    /// One for each category the deployment's filter looks at, in Azure's order.
+    pub verdicts: Vec<ContentFilterVerdict>,
+    /// The filter itself failed and the text came unfiltered.
+    pub unfiltered: bool,
+}
+
+impl ContentFilterResults {
+    /// The filter said nothing: it is off, or had nothing to say of this piece.
+    pub fn is_empty(&self) -> bool {
+        self.verdicts.is_empty() && !self.unfiltered
+    }
+}
+
+/// One category's verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContentFilterVerdict {
+    /// Azure's name of it, such as `hate` or `jailbreak`.
+    pub category: String,
+    /// The text was withheld for it.
+    pub filtered: bool,
+    /// Found; detection categories only.
+    pub detected: Option<bool>,
+    /// Graded categories only.
+    pub severity: Option<Severity>,
+}
+
+/// Severity of a graded category.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // Azure's own words
+pub enum Severity {
+    Safe,
+    Low,
+    Medium,
+    High,
+}
+
+/// Verdicts on one prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptFilterResult {
+    /// 0-based index of the prompt.
+    pub prompt_index: u32,
+    /// The verdicts.
+    pub results: ContentFilterResults,
+}

@@ -1,0 +1,26 @@
+//! The glossary: plain data that every other module may speak. No protobuf, no HTTP, no JSON.
+mod assembly;
+mod attempt;
+mod failure;
+mod filter;
+mod reply;
+mod request;
+mod stream;
+mod target;
+mod time;
+
+pub use assembly::ReplyAssembly;
+pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Evidence, Quota};
+pub use failure::{BadResponse, ConnectFailure, Failure, FailureClass, FailureKind, Rejection, Silence};
+pub use filter::{ContentFilterResults, ContentFilterVerdict, PromptFilterResult, Severity};
+pub use reply::{
+    ChatEvent, ChatReply, Choice, Delta, EmbedReply, FinishReason, LogProbs, ReplyHeader, TokenAlternative,
+    TokenLogProb, ToolCall, ToolCallDelta, Usage, Vector,
+};
+pub use request::{
+    ChatRequest, EmbedRequest, ExtraParam, Hedge, ImageDetail, ImageSource, JsonSchema, Message, OnInterruption, Part,
+    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity,
+};
+pub use stream::{StreamEnd, StreamProgress};
+pub use target::{ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream, normalise_region};
+pub use time::Moment;

@@ -1,0 +1,113 @@
+//! When a streamed completion is whole (design section 3): every choice has its finish reason, and then `[DONE]`,
+//! the end of the body or two seconds of silence. Everything else is cut, and never a success.
+use std::time::Duration;
+
+use super::ChatEvent;
+
+/// How far a streamed completion has come.
+#[derive(Clone, Debug)]
+pub struct StreamProgress {
+    expected_choices: u32,
+    finished: Vec<u32>,
+    usage_seen: bool,
+    annotations_seen: bool,
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// The answer is complete.
+    Whole,
+    /// It is not, and must not be passed off as complete.
+    Cut,
+}
+
+impl StreamProgress {
+    /// How long usage and `[DONE]` are waited for once every choice is finished. Azure may leave the connection
+    /// open for ever (fault 22), and the answer is complete without them.
+    pub const TAIL_PATIENCE: Duration = Duration::from_secs(2);
+
+    /// For a request that asked for this many choices.
+    pub fn new(expected_choices: u32) -> Self {
+        Self { expected_choices, finished: Vec::new(), usage_seen: false, annotations_seen: false }
+    }
+
+    /// Takes note of an event.
+    pub fn observe(&mut self, event: &ChatEvent) {
+        match event {
+            ChatEvent::Finish { choice, .. } => {
+                if !self.finished.contains(choice) {
+                    self.finished.push(*choice);
+                }
+            }
+            ChatEvent::FilterAnnotation { .. } => self.annotations_seen = true,
+            ChatEvent::Usage(_) => self.usage_seen = true,
+            ChatEvent::Header(_) | ChatEvent::PromptFilter(_) | ChatEvent::Delta(_) => {}
+        }
+    }
+
+    /// Every choice has its finish reason: from here on only the tail is waited for.
+    pub fn all_finished(&self) -> bool {
+        self.finished.len() >= self.expected_choices as usize
+    }
+
+    /// Usage was stated.
+    pub fn usage_seen(&self) -> bool {
+        self.usage_seen
+    }
+
+    /// `[DONE]` arrived.
+    pub fn at_done(&self) -> StreamEnd {
+        if self.all_finished() { StreamEnd::Whole } else { StreamEnd::Cut }
+    }
+
+    /// The body ended, the connection broke or the tail stayed silent, without `[DONE]`. With the asynchronous
+    /// filter a verdict may still be missing then, so `[DONE]` is required.
+    pub fn at_silence(&self) -> StreamEnd {
+        if self.all_finished() && !self.annotations_seen { StreamEnd::Whole } else { StreamEnd::Cut }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ContentFilterResults, Delta, FinishReason, Usage};
+
+    fn finish(choice: u32) -> ChatEvent {
+        ChatEvent::Finish { choice, reason: FinishReason::Stop, filter: ContentFilterResults::default() }
+    }
+
+    fn annotation() -> ChatEvent {
+        ChatEvent::FilterAnnotation {
+            choice: 0,
+            filter: ContentFilterResults::default(),
+            check_offset: 0,
+            start_offset: 0,
+            end_offset: 0,
+        }
+    }
+
+    #[test]
+    fn the_table_of_endings() {
+        use StreamEnd::{Cut, Whole};
+        let text = || ChatEvent::Delta(Delta { text: "a".into(), ..Delta::default() });
+        let usage = || ChatEvent::Usage(Usage::default());
+        for (name, choices, events, at_done, at_silence) in [
+            ("nothing", 1, vec![], Cut, Cut),
+            ("text only", 1, vec![text()], Cut, Cut),
+            ("text and usage, no finish", 1, vec![text(), usage()], Cut, Cut),
+            ("finished", 1, vec![text(), finish(0)], Whole, Whole),
+            ("finished, usage", 1, vec![text(), finish(0), usage()], Whole, Whole),
+            ("one of two choices", 2, vec![finish(0)], Cut, Cut),
+            ("the same choice twice", 2, vec![finish(0), finish(0)], Cut, Cut),
+            ("both choices", 2, vec![finish(1), finish(0)], Whole, Whole),
+            ("asynchronous filter", 1, vec![annotation(), finish(0)], Whole, Cut),
+            ("asynchronous filter after the finish", 1, vec![finish(0), annotation()], Whole, Cut),
+        ] {
+            let mut progress = StreamProgress::new(choices);
+            events.iter().for_each(|event| progress.observe(event));
+            assert_eq!(progress.at_done(), at_done, "{name}: [DONE]");
+            assert_eq!(progress.at_silence(), at_silence, "{name}: silence");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What can be called: one deployment of a model on one resource in one region.
+use std::sync::Arc;
+
+/// Index of a target in the configuration in force; only meaningful together with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetId(pub u16);
+
+/// What a model does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ModelKind {
+    /// Chat completions.
+    Chat,
+    /// Embeddings.
+    Embedding,
+}
+
+/// Where Azure may compute, narrow to wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProcessingScope {
+    /// Only in the deployment's own region.
+    Regional,
+    /// Anywhere in the deployment's data zone.
+    DataZone,
+    /// In any Azure region.
+    Global,
+}
+
+impl ProcessingScope {
+    /// The word used in configuration, spans and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Regional => "regional",
+            Self::DataZone => "data_zone",
+            Self::Global => "global",
+        }
+    }
+}
+
+/// Azure's deployment types (`sku.name`).
+/// Source: Microsoft's "deployment types" page, May 2026 (contract section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sku {
+    /// Pay as you go, in the region.
+    Standard,
+    /// Reserved throughput (PTU), in the region.
+    ProvisionedManaged,
+    /// Pay as you go, anywhere in the zone.
+    DataZoneStandard,
+    /// Reserved throughput, anywhere in the zone.
+    DataZoneProvisionedManaged,
+    /// Pay as you go, anywhere.
+    GlobalStandard,
+    /// Reserved throughput, anywhere.
+    GlobalProvisionedManaged,
+    /// For experiments: anywhere, no residency promise, lives 24 hours.
+    DeveloperTier,
+}
+
+impl Sku {
+    /// Where Azure may compute for it.
+    pub fn processing_scope(self) -> ProcessingScope {
+        match self {
+            Self::Standard | Self::ProvisionedManaged => ProcessingScope::Regional,
+            Self::DataZoneStandard | Self::DataZoneProvisionedManaged => ProcessingScope::DataZone,
+            Self::GlobalStandard | Self::GlobalProvisionedManaged | Self::DeveloperTier => ProcessingScope::Global,
+        }
+    }
+
+    /// Azure's own spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "Standard",
+            Self::ProvisionedManaged => "ProvisionedManaged",
+            Self::DataZoneStandard => "DataZoneStandard",
+            Self::DataZoneProvisionedManaged => "DataZoneProvisionedManaged",
+            Self::GlobalStandard => "GlobalStandard",
+            Self::GlobalProvisionedManaged => "GlobalProvisionedManaged",
+            Self::DeveloperTier => "DeveloperTier",
+        }
+    }
+}
+
+/// How unary `Complete` calls are made upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum UpstreamStream {
+    /// Streamed from Azure and assembled here, unless the request's parameters forbid streaming.
+    #[default]
+    Auto,
+    /// Azure's unary form.
+    Never,
+}
+
+/// One deployment of a model on one resource: the unit of health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Index in the configuration.
+    pub id: TargetId,
+    /// The logical name that callers use.
+    pub model: Arc<str>,
+    /// What the model does.
+    pub kind: ModelKind,
+    /// Configured name of the Azure OpenAI resource.
+    pub resource: Arc<str>,
+    /// Index of that resource in the configuration.
+    pub resource_index: usize,
+    /// Normalised Azure region name (`swedencentral`).
+    pub region: Arc<str>,
+    /// Data boundary label of the region, such as `eu`.
+    pub boundary: Option<Arc<str>>,
+    /// Azure deployment name.
+    pub deployment: Arc<str>,
+    /// Deployment type as configured.
+    pub sku: Sku,
+    /// Where Azure may compute: the SKU's scope, widened by a configured spillover deployment.
+    pub scope: ProcessingScope,
+    /// A model that thinks before it speaks: silence of minutes is normal.
+    pub reasoning: bool,
+    /// How unary calls are made upstream.
+    pub upstream_stream: UpstreamStream,
+    /// Which vectors may be compared with this target's; equal for all targets of one route. Empty for chat.
+    pub embedding_space: Arc<str>,
+}
+
+/// Azure writes a region both as `East US 2` and as `eastus2`; this is the second form.
+pub fn normalise_region(name: &str) -> String {
+    name.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_names_of_regions_become_their_plain_names() {
+        assert_eq!(normalise_region("East US 2"), "eastus2");
+        assert_eq!(normalise_region("swedencentral"), "swedencentral");
+    }
+
+    #[test]
+    fn scopes_are_ordered_from_narrow_to_wide() {
+        assert!(ProcessingScope::Regional < ProcessingScope::DataZone);
+        assert!(ProcessingScope::DataZone < ProcessingScope::Global);
+        assert_eq!(Sku::DeveloperTier.processing_scope(), ProcessingScope::Global);
+        assert_eq!(Sku::DataZoneProvisionedManaged.processing_scope(), ProcessingScope::DataZone);
+        assert_eq!(Sku::ProvisionedManaged.processing_scope(), ProcessingScope::Regional);
+    }
+}

@@ -1,0 +1,58 @@
+//! How to reach one Azure OpenAI resource.
+use std::{sync::Arc, time::Duration};
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+/// One resource, as the configuration names it.
+#[derive(Clone, Debug)]
+pub struct ResourceSettings {
+    /// Configured name.
+    pub name: Arc<str>,
+    /// Scheme, host and, for gateways in between, a path prefix; without `/openai`.
+    pub endpoint: Url,
+    /// Path style of chat completions.
+    pub chat_path: PathStyle,
+    /// Path style of embeddings; a setting of its own, since v1 with Entra ID does not serve them (contract 4).
+    pub embeddings_path: PathStyle,
+    /// How the service proves itself.
+    pub credential: Credential,
+    /// Limit for DNS, TCP and TLS together. Default 2 s.
+    pub connect_timeout: Duration,
+}
+
+/// Azure's two families of addresses (contract section 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathStyle {
+    /// `/openai/deployments/{deployment}/...?api-version=...`
+    Dated {
+        /// Such as `2024-10-21`.
+        api_version: String,
+    },
+    /// `/openai/v1/...`; the body names the deployment.
+    V1,
+}
+
+/// How the service proves itself to a resource. Never printed.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// Sent as `api-key`.
+    ApiKey(SecretString),
+}
+
+/// What the adapter takes from a response at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseBounds {
+    /// Bytes of a unary body. Default 64 MiB: 2048 vectors of 3072 numbers are 34 MB of base64.
+    pub max_body_bytes: usize,
+    /// Bytes of one event of a stream. Default 1 MiB.
+    pub max_event_bytes: usize,
+    /// Bytes of an error body that are read. Default 64 KiB.
+    pub max_error_bytes: usize,
+}
+
+impl Default for ResponseBounds {
+    fn default() -> Self {
+        Self { max_body_bytes: 64 << 20, max_event_bytes: 1 << 20, max_error_bytes: 64 << 10 }
+    }
+}
