@@ -1,7 +1,7 @@
 //! One request sent to one target: why, within which limits, how it ended and what Azure said of itself.
 use std::{sync::Arc, time::Duration};
 
-use super::{Failure, Target};
+use super::{FailureKind, Target};
 
 /// How long one attempt may take. All counted from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,12 @@ pub enum AttemptResult {
     /// Its answer is the caller's.
     Served,
     /// It failed.
-    Failed(Failure),
+    Failed {
+        /// What happened.
+        kind: FailureKind,
+        /// The target may have processed, and billed, the request.
+        maybe_billed: bool,
+    },
     /// The caller left, or another attempt won.
     Cancelled,
 }

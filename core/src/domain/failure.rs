@@ -12,7 +12,7 @@ pub struct Failure {
     /// What happened.
     pub kind: FailureKind,
     /// What Azure's headers said, if a response head arrived.
-    pub evidence: Evidence,
+    pub evidence: Box<Evidence>,
     /// The target may have processed, and billed, the request.
     pub maybe_billed: bool,
 }
@@ -21,7 +21,7 @@ impl Failure {
     /// A failure before any response head.
     pub fn without_response(kind: FailureKind) -> Self {
         let maybe_billed = !matches!(kind, FailureKind::Connect(_));
-        Self { kind, evidence: Evidence::default(), maybe_billed }
+        Self { kind, evidence: Box::default(), maybe_billed }
     }
 
     /// What it means for the target's health and for the call.

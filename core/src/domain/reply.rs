@@ -240,7 +240,7 @@ pub struct Vector(Vec<u8>);
 impl Vector {
     /// Takes little-endian bytes; `None` unless their number is a positive multiple of four.
     pub fn from_le_bytes(bytes: Vec<u8>) -> Option<Self> {
-        (!bytes.is_empty() && bytes.len() % 4 == 0).then_some(Self(bytes))
+        (!bytes.is_empty() && bytes.len().is_multiple_of(4)).then_some(Self(bytes))
     }
 
     /// From numbers.

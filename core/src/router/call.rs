@@ -1,0 +1,123 @@
+//! One call's ledger: what it may use, what it has tried, and how that went.
+use std::{sync::Arc, time::Duration};
+
+use super::{Observation, Route, Ticket};
+use crate::{
+    domain::{FailureClass, FailureKind, Moment, RoutingOptions, TargetId},
+    policy::Policy,
+};
+
+/// What is known of a call when it is admitted.
+#[derive(Clone, Debug)]
+pub struct CallTerms {
+    /// The model's targets.
+    pub route: Arc<Route>,
+    /// The caller's policy; pinned for the whole call.
+    pub policy: Arc<Policy>,
+    /// What the request itself asks for.
+    pub options: Arc<RoutingOptions>,
+    /// How the answer reaches the caller.
+    pub delivery: Delivery,
+    /// Prompt or inputs, as estimated.
+    pub prompt_tokens: u64,
+    /// When the caller stops waiting.
+    pub deadline: Moment,
+}
+
+/// How the answer reaches the caller; decides which limits fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// As it is generated.
+    Streamed,
+    /// Whole, but streamed from Azure and assembled here: silence is seen at once.
+    Assembled,
+    /// Whole, in Azure's unary form: silence says nothing until the end.
+    Unary,
+    /// Vectors.
+    Embedded,
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Call {
+    pub(super) terms: CallTerms,
+    pub(super) tried: Vec<Tried>,
+    pub(super) retries: u32,
+    /// Target of a second attempt that was decided and paid for, and waits for its time.
+    pub(super) retry: Option<TargetId>,
+    pub(super) waited: bool,
+    pub(super) admitted: bool,
+    pub(super) interrupted: bool,
+    started: Moment,
+}
+
+/// One attempt of the call.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) target: TargetId,
+    pub(super) failure: Option<FailureKind>,
+}
+
+impl Call {
+    /// A call that has tried nothing yet.
+    pub fn new(terms: CallTerms, now: Moment) -> Self {
+        Self {
+            terms,
+            tried: Vec::with_capacity(2),
+            retries: 0,
+            retry: None,
+            waited: false,
+            admitted: false,
+            interrupted: false,
+            started: now,
+        }
+    }
+
+    /// When it began.
+    pub fn started(&self) -> Moment {
+        self.started
+    }
+
+    /// What it was admitted with.
+    pub fn terms(&self) -> &CallTerms {
+        &self.terms
+    }
+
+    /// Attempts so far.
+    pub fn attempts(&self) -> u32 {
+        self.tried.len() as u32
+    }
+
+    /// The caller has seen a part of an answer that is lost now, and wants it whole from elsewhere.
+    pub fn interrupted(&mut self) {
+        self.interrupted = true;
+    }
+
+    pub(super) fn remaining(&self, now: Moment) -> Duration {
+        self.terms.deadline.since(now)
+    }
+
+    pub(super) fn has_tried(&self, target: TargetId) -> bool {
+        self.tried.iter().any(|tried| tried.target == target)
+    }
+
+    pub(super) fn last_failure(&self) -> Option<&FailureKind> {
+        self.tried.last().and_then(|tried| tried.failure.as_ref())
+    }
+
+    pub(super) fn failures(&self) -> impl Iterator<Item = &FailureKind> {
+        self.tried.iter().filter_map(|tried| tried.failure.as_ref())
+    }
+
+    pub(super) fn only_failed_as(&self, class: FailureClass) -> bool {
+        self.failures().next().is_some() && self.failures().all(|failure| failure.class() == class)
+    }
+
+    pub(super) fn ended(&mut self, ticket: Ticket, observation: &Observation) {
+        if let Observation::Failed(failure) = observation
+            && let Some(tried) = self.tried.get_mut(ticket.attempt_index())
+        {
+            tried.failure = Some(failure.kind.clone());
+        }
+    }
+}
