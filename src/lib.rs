@@ -5,6 +5,7 @@
 //! encodes the reply. See ARCHITECTURE.md.
 pub mod azure;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod grpc;

@@ -60,3 +60,9 @@ pub struct ChatStream {
     /// The events.
     pub events: Pin<Box<dyn Stream<Item = Result<ChatEvent, Failure>> + Send>>,
 }
+
+/// Whether Azure can stream the answer to this request. Everything the API offers today can be streamed; what
+/// cannot (audio of some formats) is to be refused here, and `Complete` then uses Azure's unary form.
+pub fn streamable(_request: &ChatRequest) -> bool {
+    true
+}

@@ -1,1 +1,133 @@
-//! Stub.
+//! The one loop: choose, attempt, observe, and again until the call has its answer or none is to be had.
+//!
+//! `Run` is one call's way through it; whole answers (`whole`) and streamed ones (`streamed`) share it.
+mod error;
+mod run;
+mod served;
+mod streamed;
+mod whole;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sealane_core::{
+    domain::{ModelKind, Moment, RoutingOptions},
+    policy::Policy,
+    router::{Call, CallTerms, Delivery, Route, Router, Snapshot},
+};
+use tokio::sync::watch;
+
+pub use self::{
+    error::{CallError, CallFailure},
+    served::Served,
+    streamed::{AnswerStream, StreamEvent},
+    whole::{Completed, Embedded},
+};
+use crate::{clock::Clock, telemetry::CallSpan, upstream::Upstream};
+
+/// Carries calls to where the router says. One for the process; shared by all handlers.
+#[derive(Debug)]
+pub struct Dispatcher<U> {
+    upstream: U,
+    /// Locked for `choose` and `observe` only, never across an await (docs/adr/0001).
+    router: Mutex<Router>,
+    clock: Clock,
+    revision: watch::Sender<u64>,
+}
+
+/// What a call brings along when it is admitted.
+#[derive(Debug)]
+pub struct Admission {
+    /// The logical model name.
+    pub model: String,
+    /// The caller's policy.
+    pub policy: Arc<Policy>,
+    /// What the request asks for.
+    pub options: RoutingOptions,
+    /// When the caller stops waiting.
+    pub deadline: Moment,
+    /// The server span of the call.
+    pub span: CallSpan,
+}
+
+impl<U: Upstream> Dispatcher<U> {
+    /// Carries calls to `upstream` as `router` says.
+    pub fn new(upstream: U, router: Router, clock: Clock) -> Self {
+        let (revision, _) = watch::channel(router.revision());
+        Self { upstream, router: Mutex::new(router), clock, revision }
+    }
+
+    /// The clock that deadlines are counted by.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// What the router knows now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.router().snapshot(self.clock.now())
+    }
+
+    /// Changes whenever the snapshot tells something new.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
+    /// Ends what has run out (overlays) and says so to those who watch; runs until dropped.
+    pub async fn keep_time(&self) {
+        let mut changes = self.changes();
+        loop {
+            let due = self.router().due(self.clock.now());
+            self.announce();
+            let sleep = async {
+                match due.next {
+                    Some(at) => tokio::time::sleep_until(self.clock.instant(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => {}
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn router(&self) -> MutexGuard<'_, Router> {
+        // The router leaves no half-made state behind: each method is complete or has not begun.
+        self.router.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn announce(&self) {
+        let revision = self.router().revision();
+        self.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+    }
+
+    fn route(&self, model: &str, kind: ModelKind) -> Result<Arc<Route>, CallFailure> {
+        let route = self.router().routes().find(model).cloned();
+        match route {
+            None => Err(CallFailure::UnknownModel { model: model.to_owned() }),
+            Some(route) if route.kind != kind => {
+                Err(CallFailure::WrongModelKind { model: model.to_owned(), kind: route.kind })
+            }
+            Some(route) => Ok(route),
+        }
+    }
+
+    /// Whether targets of the route answer unary calls by streaming. The route's first target speaks for all.
+    fn assembles(&self, route: &Route) -> bool {
+        use sealane_core::domain::UpstreamStream;
+        let router = self.router();
+        let first = route.targets.first().and_then(|id| router.routes().targets().get(usize::from(id.0)));
+        first.is_some_and(|target| target.upstream_stream == UpstreamStream::Auto)
+    }
+
+    fn admit(&self, admission: &Admission, route: Arc<Route>, delivery: Delivery, prompt_tokens: u64) -> Call {
+        let terms = CallTerms {
+            route,
+            policy: Arc::clone(&admission.policy),
+            options: Arc::new(admission.options.clone()),
+            delivery,
+            prompt_tokens,
+            deadline: admission.deadline,
+        };
+        Call::new(terms, self.clock.now())
+    }
+}

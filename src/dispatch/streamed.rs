@@ -1,0 +1,206 @@
+//! Calls whose answer is passed on as it is generated. Until the first content failover is invisible; afterwards
+//! the caller is told, or gets the whole answer again if it asked for that.
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::{Stream, StreamExt as _};
+use sealane_core::{
+    domain::{
+        ChatEvent, ChatRequest, Failure, ModelKind, OnInterruption, PromptFilterResult, ReplyHeader, Target, Usage,
+    },
+    router::{Delivery, GiveUp},
+};
+
+use super::{Admission, CallError, CallFailure, Dispatcher, Served, run::Run};
+use crate::{
+    telemetry::Operation,
+    upstream::{ChatStream, Upstream},
+};
+
+/// What a caller of a streamed completion is told.
+#[derive(Debug, PartialEq)]
+pub enum StreamEvent {
+    /// Content is here: who serves, and what the completion says of itself.
+    Start {
+        /// What it says of itself.
+        header: ReplyHeader,
+        /// Verdicts on the prompt.
+        prompt_filter: Vec<PromptFilterResult>,
+        /// Who serves.
+        served: Served,
+    },
+    /// A piece of the answer: a delta, a finish or a filter annotation.
+    Piece(ChatEvent),
+    /// Discard what you have: the answer starts again.
+    Restarted {
+        /// Who failed.
+        target: Arc<Target>,
+        /// A short stable word for the failure.
+        failure: &'static str,
+    },
+    /// The answer is whole.
+    End {
+        /// `None` if Azure did not state it.
+        usage: Option<Usage>,
+        /// Who served.
+        served: Served,
+    },
+}
+
+impl<U: Upstream> Dispatcher<U> {
+    /// One chat completion as it is generated. Nothing is yielded before its first content.
+    ///
+    /// # Errors
+    /// When the model is unknown or of another kind; later errors come through the stream, as its last item.
+    pub fn stream(self: &Arc<Self>, admission: Admission, request: ChatRequest) -> Result<AnswerStream<U>, CallError> {
+        let route = self.route(&admission.model, ModelKind::Chat).map_err(CallError::refused)?;
+        let call = self.admit(&admission, route, Delivery::Streamed, request.estimated_prompt_tokens());
+        let run = Run::new(Arc::clone(self), admission.span, Operation::Chat { streamed: true }, call);
+        let on_interruption = admission.options.on_interruption;
+        let request = Arc::new(request);
+        let phase = Phase::Opening(Box::pin(open(run, Arc::clone(&request))));
+        Ok(AnswerStream { phase, queue: VecDeque::new(), request, on_interruption })
+    }
+}
+
+/// A streamed completion on its way to the caller.
+pub struct AnswerStream<U: Upstream> {
+    phase: Phase<U>,
+    queue: VecDeque<StreamEvent>,
+    request: Arc<ChatRequest>,
+    on_interruption: OnInterruption,
+}
+
+type Opening<U> = Pin<Box<dyn Future<Output = Result<Delivering<U>, CallError>> + Send>>;
+
+enum Phase<U: Upstream> {
+    /// Attempts are made until one has content.
+    Opening(Opening<U>),
+    /// Content flows.
+    Delivering(Box<Delivering<U>>),
+    Ended,
+}
+
+struct Delivering<U: Upstream> {
+    run: Run<U>,
+    stream: ChatStream,
+    /// What came before, and with, the first content.
+    opening: Vec<StreamEvent>,
+    usage: Option<Usage>,
+    response_id: String,
+}
+
+/// Attempts until one has content.
+async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result<Delivering<U>, CallError> {
+    loop {
+        let order = run.next_attempt().await?;
+        let upstream = Arc::clone(&run.dispatcher);
+        match upstream.upstream.stream_chat(&order, &request).await {
+            Ok(stream) => match until_content(&mut run, stream).await {
+                Ok((stream, response_id, opening)) => {
+                    return Ok(Delivering { run, stream, opening, usage: None, response_id });
+                }
+                Err(failure) => run.failed(failure),
+            },
+            Err(failure) => run.failed(failure),
+        }
+    }
+}
+
+async fn until_content<U: Upstream>(
+    run: &mut Run<U>,
+    mut stream: ChatStream,
+) -> Result<(ChatStream, String, Vec<StreamEvent>), Failure> {
+    run.answered(std::mem::take(&mut stream.evidence));
+    let mut header = ReplyHeader::default();
+    let mut prompt_filter = Vec::new();
+    let mut pieces = Vec::new();
+    while let Some(event) = stream.events.next().await {
+        match event? {
+            ChatEvent::Header(said) => header = said,
+            ChatEvent::PromptFilter(results) => prompt_filter = results,
+            event => {
+                let content = event.is_content();
+                pieces.push(StreamEvent::Piece(event));
+                if content {
+                    break;
+                }
+            }
+        }
+    }
+    run.first_content();
+    run.describe(|span| span.replied(&header));
+    let response_id = header.response_id.clone();
+    let mut opening = vec![StreamEvent::Start { header, prompt_filter, served: run.so_far() }];
+    opening.append(&mut pieces);
+    Ok((stream, response_id, opening))
+}
+
+impl<U: Upstream> AnswerStream<U> {
+    /// The attempt failed while its content was being delivered.
+    fn interrupt(&mut self, mut run: Run<U>, failure: Failure) -> Option<Result<StreamEvent, CallError>> {
+        run.failed(failure);
+        let Some((target, failure)) = run.last_failure() else { return None };
+        if run.out_of_time() {
+            return Some(Err(run.give_up(CallFailure::GaveUp(GiveUp::DeadlineExceeded))));
+        }
+        match self.on_interruption {
+            OnInterruption::Fail => Some(Err(run.give_up(CallFailure::Interrupted { target, failure }))),
+            OnInterruption::Restart => {
+                run.interrupted();
+                self.phase = Phase::Opening(Box::pin(open(run, Arc::clone(&self.request))));
+                Some(Ok(StreamEvent::Restarted { target, failure }))
+            }
+        }
+    }
+}
+
+impl<U: Upstream> Stream for AnswerStream<U> {
+    type Item = Result<StreamEvent, CallError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Some(event) = this.queue.pop_front() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            match &mut this.phase {
+                Phase::Ended => return Poll::Ready(None),
+                Phase::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
+                    Ok(mut delivering) => {
+                        this.queue.extend(delivering.opening.drain(..));
+                        this.phase = Phase::Delivering(Box::new(delivering));
+                    }
+                    Err(error) => {
+                        this.phase = Phase::Ended;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                Phase::Delivering(delivering) => match ready!(delivering.stream.events.as_mut().poll_next(cx)) {
+                    Some(Ok(ChatEvent::Usage(usage))) => delivering.usage = Some(usage),
+                    Some(Ok(ChatEvent::Header(_) | ChatEvent::PromptFilter(_))) => {}
+                    Some(Ok(piece)) => return Poll::Ready(Some(Ok(StreamEvent::Piece(piece)))),
+                    Some(Err(failure)) => {
+                        let Phase::Delivering(delivering) = std::mem::replace(&mut this.phase, Phase::Ended) else {
+                            return Poll::Ready(None);
+                        };
+                        return Poll::Ready(this.interrupt(delivering.run, failure));
+                    }
+                    None => {
+                        let Delivering { run, usage, response_id, .. } = &mut **delivering;
+                        run.describe(|span| usage.iter().for_each(|usage| span.used(usage)));
+                        run.served(Some(response_id));
+                        let event = StreamEvent::End { usage: delivering.usage, served: delivering.run.so_far() };
+                        this.phase = Phase::Ended;
+                        return Poll::Ready(Some(Ok(event)));
+                    }
+                },
+            }
+        }
+    }
+}
