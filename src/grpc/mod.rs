@@ -1,7 +1,31 @@
 //! The only module that knows tonic and protobuf.
+//!
+//! `decode*` turns protobuf into the domain, `encode*` the other way, `status` errors into statuses; `inference`,
+//! `region`, `operator` and `health` are the services.
+mod auth;
+mod deadline;
+mod decode;
+mod decode_chat;
 mod embedding;
+mod encode;
+mod encode_stream;
+mod health;
+mod inference;
+mod open_call;
+mod operator;
+mod region;
+mod status;
+mod violation;
 
+pub use auth::{Caller, Callers};
+pub use deadline::DeadlineRules;
 pub use embedding::Embedding;
+pub use health::{Condition, HealthService};
+pub use inference::{EventStream, Inference, InferenceRules};
+pub use operator::Operator;
+pub use region::Regions;
+pub use status::{DOMAIN, Refusal};
+pub use violation::{Violation, Violations};
 
 /// Types generated from `proto/sealane/v1/`.
 #[allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::large_enum_variant, clippy::doc_lazy_continuation)]

@@ -1,0 +1,381 @@
+//! Protobuf -> domain for chat; the limits are Azure's own (contract sections 2 and 3.1).
+use std::collections::HashMap;
+
+use sealane_core::domain::{
+    ChatRequest, ExtraParam, ImageDetail, ImageSource, JsonSchema, Message, Part, ReasoningEffort, ResponseFormat,
+    Role, RoutingOptions, Tool, ToolCall, ToolChoice, Verbosity,
+};
+use serde_json::value::RawValue;
+
+use super::{
+    Violations,
+    decode::{DecodeRules, known, non_empty, routing},
+    pb,
+};
+
+const MOST_MESSAGES: usize = 2048;
+const MOST_CHARACTERS: usize = 1_048_576;
+const MOST_IMAGES: usize = 50;
+const MOST_TOOLS: usize = 128;
+const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+
+/// The request, and where it may go.
+pub(super) fn chat(request: pb::CompleteRequest, rules: DecodeRules<'_>) -> Result<(ChatRequest, RoutingOptions), Violations> {
+    let mut wrong = Violations::none();
+    let options = routing(request.routing, &mut wrong);
+    wrong.require(!request.model.is_empty(), "model", "is required");
+    let messages = messages(request.messages, rules, &mut wrong);
+    let tools = tools(request.tools, &mut wrong);
+    let tool_choice = tool_choice(request.tool_choice, &tools, &mut wrong);
+    wrong.require(
+        request.parallel_tool_calls.is_none() || !tools.is_empty(),
+        "parallel_tool_calls",
+        "makes sense only with tools",
+    );
+    wrong.require(request.stop_sequences.len() <= 4, "stop_sequences", "must hold at most 4 texts");
+    for (at, _) in request.stop_sequences.iter().enumerate().filter(|(_, stop)| stop.is_empty()) {
+        wrong.add(format!("stop_sequences[{at}]"), "must not be empty");
+    }
+    wrong.require(request.top_logprobs.is_none() || request.logprobs, "top_logprobs", "makes sense only with logprobs");
+    let effort = known(request.reasoning_effort, "reasoning_effort", &mut wrong).unwrap_or_default();
+    let verbosity = known(request.verbosity, "verbosity", &mut wrong).unwrap_or_default();
+    let chat = ChatRequest {
+        messages,
+        max_output_tokens: whole("max_output_tokens", request.max_output_tokens, 1..=i32::MAX, &mut wrong),
+        temperature: number("temperature", request.temperature, 0.0, 2.0, &mut wrong),
+        top_p: number("top_p", request.top_p, 0.0, 1.0, &mut wrong),
+        seed: request.seed,
+        stop: request.stop_sequences,
+        frequency_penalty: number("frequency_penalty", request.frequency_penalty, -2.0, 2.0, &mut wrong),
+        presence_penalty: number("presence_penalty", request.presence_penalty, -2.0, 2.0, &mut wrong),
+        tools,
+        tool_choice,
+        parallel_tool_calls: request.parallel_tool_calls,
+        response_format: response_format(request.response_format, &mut wrong),
+        reasoning_effort: reasoning_effort(effort),
+        verbosity: match verbosity {
+            pb::Verbosity::Unspecified => None,
+            pb::Verbosity::Low => Some(Verbosity::Low),
+            pb::Verbosity::Medium => Some(Verbosity::Medium),
+            pb::Verbosity::High => Some(Verbosity::High),
+        },
+        choice_count: whole("choice_count", request.choice_count, 1..=128, &mut wrong),
+        logprobs: request.logprobs,
+        top_logprobs: whole("top_logprobs", request.top_logprobs, 0..=20, &mut wrong),
+        logit_bias: logit_bias(request.logit_bias, &mut wrong),
+        prediction: non_empty(request.prediction),
+        metadata: metadata(request.metadata, &mut wrong),
+        end_user_id: non_empty(request.end_user_id),
+        extra_params: extra_params(request.extra_params, rules.extra_params, &mut wrong),
+    };
+    wrong.or((chat, options))
+}
+
+fn messages(messages: Vec<pb::Message>, rules: DecodeRules<'_>, wrong: &mut Violations) -> Vec<Message> {
+    wrong.require(!messages.is_empty(), "messages", "must hold at least one message");
+    wrong.require(messages.len() <= MOST_MESSAGES, "messages", format!("must hold at most {MOST_MESSAGES} messages"));
+    let has = |role: pb::Role| messages.iter().any(|message| message.role == role as i32);
+    wrong.require(
+        !(has(pb::Role::System) && has(pb::Role::Developer)),
+        "messages",
+        "must not mix ROLE_SYSTEM and ROLE_DEVELOPER",
+    );
+    let decoded: Vec<Message> = messages
+        .into_iter()
+        .enumerate()
+        .filter_map(|(at, one)| message(one, &format!("messages[{at}]"), rules, wrong))
+        .collect();
+    let parts = decoded.iter().flat_map(|message| &message.content);
+    let images = parts.filter(|part| matches!(part, Part::Image { .. })).count();
+    wrong.require(images <= MOST_IMAGES, "messages", format!("must hold at most {MOST_IMAGES} images"));
+    decoded
+}
+
+fn message(message: pb::Message, path: &str, rules: DecodeRules<'_>, wrong: &mut Violations) -> Option<Message> {
+    let role = match known(message.role, format!("{path}.role"), wrong)? {
+        pb::Role::Unspecified => {
+            wrong.add(format!("{path}.role"), "is required");
+            return None;
+        }
+        pb::Role::System => Role::System,
+        pb::Role::Developer => Role::Developer,
+        pb::Role::User => Role::User,
+        pb::Role::Assistant => Role::Assistant,
+        pb::Role::Tool => Role::Tool,
+    };
+    let calls_only = role == Role::Assistant && !message.tool_calls.is_empty();
+    wrong.require(!message.content.is_empty() || calls_only, format!("{path}.content"), "must hold at least one part");
+    wrong.require(message.name.chars().count() <= 64, format!("{path}.name"), "must be at most 64 characters");
+    wrong.require(
+        message.tool_calls.is_empty() || role == Role::Assistant,
+        format!("{path}.tool_calls"),
+        "belongs to ROLE_ASSISTANT only",
+    );
+    wrong.require(
+        message.tool_call_id.is_empty() != (role == Role::Tool),
+        format!("{path}.tool_call_id"),
+        "is required with ROLE_TOOL and belongs to it only",
+    );
+    let texts = message.content.iter().filter_map(|part| match &part.part {
+        Some(pb::content_part::Part::Text(text) | pb::content_part::Part::Refusal(text)) => Some(text.len()),
+        _ => None,
+    });
+    wrong.require(
+        texts.sum::<usize>() <= MOST_CHARACTERS,
+        format!("{path}.content"),
+        format!("must be at most {MOST_CHARACTERS} characters together"),
+    );
+    let content = message.content.into_iter().enumerate();
+    let content =
+        content.filter_map(|(at, one)| part(one, role, &format!("{path}.content[{at}]"), rules, wrong)).collect();
+    let tool_calls = message.tool_calls.into_iter().enumerate();
+    let tool_calls = tool_calls.map(|(at, call)| tool_call(call, &format!("{path}.tool_calls[{at}]"), wrong)).collect();
+    Some(Message {
+        role,
+        content,
+        name: non_empty(message.name),
+        tool_calls,
+        tool_call_id: non_empty(message.tool_call_id),
+    })
+}
+
+fn tool_call(call: pb::ToolCall, path: &str, wrong: &mut Violations) -> ToolCall {
+    wrong.require(!call.id.is_empty(), format!("{path}.id"), "is required");
+    wrong.require(!call.name.is_empty(), format!("{path}.name"), "is required");
+    ToolCall { id: call.id, name: call.name, arguments_json: call.arguments_json }
+}
+
+fn part(part: pb::ContentPart, role: Role, path: &str, rules: DecodeRules<'_>, wrong: &mut Violations) -> Option<Part> {
+    match part.part {
+        None => {
+            wrong.add(path, "must be text, image or refusal");
+            None
+        }
+        Some(pb::content_part::Part::Text(text)) => Some(Part::Text(text)),
+        Some(pb::content_part::Part::Refusal(text)) => {
+            wrong.require(role == Role::Assistant, format!("{path}.refusal"), "belongs to ROLE_ASSISTANT only");
+            Some(Part::Refusal(text))
+        }
+        Some(pb::content_part::Part::Image(one)) => {
+            wrong.require(role == Role::User, format!("{path}.image"), "belongs to ROLE_USER only");
+            image(one, &format!("{path}.image"), rules, wrong)
+        }
+    }
+}
+
+fn image(image: pb::ImagePart, path: &str, rules: DecodeRules<'_>, wrong: &mut Violations) -> Option<Part> {
+    let detail = match known(image.detail, format!("{path}.detail"), wrong)? {
+        pb::ImageDetail::Unspecified => None,
+        pb::ImageDetail::Auto => Some(ImageDetail::Auto),
+        pb::ImageDetail::Low => Some(ImageDetail::Low),
+        pb::ImageDetail::High => Some(ImageDetail::High),
+    };
+    let source = match image.source {
+        None => {
+            wrong.add(path, "must have uri or inline");
+            return None;
+        }
+        Some(pb::image_part::Source::Uri(uri)) => {
+            wrong.require(
+                rules.image_uris,
+                format!("{path}.uri"),
+                "this service does not let Azure fetch images; send the bytes inline",
+            );
+            wrong.require(uri.starts_with("https://"), format!("{path}.uri"), "must start with https://");
+            ImageSource::Uri(uri)
+        }
+        Some(pb::image_part::Source::Inline(bytes)) => {
+            let mime_type = image.mime_type;
+            wrong.require(!bytes.is_empty(), format!("{path}.inline"), "must not be empty");
+            wrong.require(
+                IMAGE_TYPES.contains(&mime_type.as_str()),
+                format!("{path}.mime_type"),
+                format!("must be one of {}", IMAGE_TYPES.join(", ")),
+            );
+            ImageSource::Inline { mime_type, bytes }
+        }
+    };
+    Some(Part::Image { source, detail })
+}
+
+fn tools(tools: Vec<pb::Tool>, wrong: &mut Violations) -> Vec<Tool> {
+    wrong.require(tools.len() <= MOST_TOOLS, "tools", format!("must hold at most {MOST_TOOLS} tools"));
+    let mut decoded: Vec<Tool> = Vec::with_capacity(tools.len());
+    for (at, tool) in tools.into_iter().enumerate() {
+        let path = format!("tools[{at}].function");
+        let Some(pb::tool::Tool::Function(function)) = tool.tool else {
+            wrong.add(path, "is required");
+            continue;
+        };
+        wrong.require(is_plain_name(&function.name), format!("{path}.name"), PLAIN_NAME);
+        wrong.require(
+            decoded.iter().all(|known| known.name != function.name),
+            format!("{path}.name"),
+            "must differ from the other tools' names",
+        );
+        decoded.push(Tool {
+            name: function.name,
+            description: non_empty(function.description),
+            parameters_json: json_object(
+                function.parameters_json_schema,
+                &format!("{path}.parameters_json_schema"),
+                wrong,
+            ),
+            strict: function.strict,
+        });
+    }
+    decoded
+}
+
+fn tool_choice(choice: Option<pb::ToolChoice>, tools: &[Tool], wrong: &mut Violations) -> Option<ToolChoice> {
+    use pb::tool_choice::{Choice, Mode};
+    let choice = match choice?.choice {
+        None => {
+            wrong.add("tool_choice", "must be mode or function_name");
+            return None;
+        }
+        Some(Choice::FunctionName(name)) => {
+            wrong.require(
+                tools.iter().any(|tool| tool.name == name),
+                "tool_choice.function_name",
+                "must be the name of one of the tools",
+            );
+            ToolChoice::Function(name)
+        }
+        Some(Choice::Mode(mode)) => match known(mode, "tool_choice.mode", wrong)? {
+            Mode::Unspecified => return None,
+            Mode::Auto => ToolChoice::Auto,
+            Mode::None => ToolChoice::None,
+            Mode::Required => ToolChoice::Required,
+        },
+    };
+    wrong.require(!tools.is_empty(), "tool_choice", "makes sense only with tools");
+    Some(choice)
+}
+
+fn response_format(format: Option<pb::ResponseFormat>, wrong: &mut Violations) -> Option<ResponseFormat> {
+    use pb::response_format::Format;
+    match format?.format {
+        None => {
+            wrong.add("response_format", "must be text, json_object or json_schema");
+            None
+        }
+        Some(Format::Text(_)) => Some(ResponseFormat::Text),
+        Some(Format::JsonObject(_)) => Some(ResponseFormat::JsonObject),
+        Some(Format::JsonSchema(schema)) => {
+            let path = "response_format.json_schema";
+            wrong.require(is_plain_name(&schema.name), format!("{path}.name"), PLAIN_NAME);
+            wrong.require(!schema.schema_json.is_empty(), format!("{path}.schema_json"), "is required");
+            let schema_json = json_object(schema.schema_json, &format!("{path}.schema_json"), wrong)?;
+            Some(ResponseFormat::JsonSchema(JsonSchema {
+                name: schema.name,
+                description: non_empty(schema.description),
+                schema_json,
+                strict: schema.strict,
+            }))
+        }
+    }
+}
+
+fn reasoning_effort(effort: pb::ReasoningEffort) -> Option<ReasoningEffort> {
+    match effort {
+        pb::ReasoningEffort::Unspecified => None,
+        pb::ReasoningEffort::None => Some(ReasoningEffort::None),
+        pb::ReasoningEffort::Minimal => Some(ReasoningEffort::Minimal),
+        pb::ReasoningEffort::Low => Some(ReasoningEffort::Low),
+        pb::ReasoningEffort::Medium => Some(ReasoningEffort::Medium),
+        pb::ReasoningEffort::High => Some(ReasoningEffort::High),
+        pb::ReasoningEffort::Xhigh => Some(ReasoningEffort::Xhigh),
+    }
+}
+
+fn logit_bias(bias: HashMap<i32, f32>, wrong: &mut Violations) -> Vec<(u32, f32)> {
+    let mut decoded = Vec::with_capacity(bias.len());
+    for (token, bias) in bias {
+        let path = format!("logit_bias[{token}]");
+        wrong.require((-100.0..=100.0).contains(&bias), path.as_str(), "must be a number from -100 to 100");
+        match u32::try_from(token) {
+            Ok(token) => decoded.push((token, bias)),
+            Err(_) => wrong.add(path, "token ids are not negative"),
+        }
+    }
+    decoded.sort_unstable_by_key(|(token, _)| *token);
+    decoded
+}
+
+fn metadata(labels: HashMap<String, String>, wrong: &mut Violations) -> Vec<(String, String)> {
+    let fits = |(key, value): (&String, &String)| key.chars().count() <= 64 && value.chars().count() <= 512;
+    wrong.require(
+        labels.len() <= 16 && labels.iter().all(fits),
+        "metadata",
+        "must hold at most 16 labels, keys to 64 and values to 512 characters",
+    );
+    let mut labels: Vec<_> = labels.into_iter().collect();
+    labels.sort_unstable();
+    labels
+}
+
+fn extra_params(params: Option<prost_types::Struct>, allowed: &[String], wrong: &mut Violations) -> Vec<ExtraParam> {
+    let mut decoded = Vec::new();
+    for (name, value) in params.unwrap_or_default().fields {
+        if allowed.contains(&name) {
+            decoded.push(ExtraParam { json: json(value).to_string(), name });
+        } else {
+            wrong.add(
+                format!("extra_params.{}", name.chars().take(64).collect::<String>()),
+                "is not among the model's extra_params in the service's configuration",
+            );
+        }
+    }
+    decoded.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    decoded
+}
+
+fn json(value: prost_types::Value) -> serde_json::Value {
+    use prost_types::value::Kind;
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+        Some(Kind::BoolValue(value)) => value.into(),
+        Some(Kind::StringValue(value)) => value.into(),
+        // Protobuf knows one kind of number; whole ones are meant as such.
+        Some(Kind::NumberValue(value)) if value.fract() == 0.0 && value.abs() < 9e15 => (value as i64).into(),
+        Some(Kind::NumberValue(value)) => value.into(),
+        Some(Kind::ListValue(list)) => list.values.into_iter().map(json).collect(),
+        Some(Kind::StructValue(object)) => {
+            serde_json::Value::Object(object.fields.into_iter().map(|(name, value)| (name, json(value))).collect())
+        }
+    }
+}
+
+const PLAIN_NAME: &str = "must be 1 to 64 of a-z, A-Z, 0-9, _ and -";
+
+fn is_plain_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// JSON that is only passed on: checked to be an object, kept as text.
+fn json_object(text: String, path: &str, wrong: &mut Violations) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    let object = serde_json::from_str::<&RawValue>(&text).is_ok_and(|raw| raw.get().starts_with('{'));
+    wrong.require(object, path, "must be a JSON object");
+    object.then_some(text)
+}
+
+fn number(field: &str, value: Option<f32>, least: f32, most: f32, wrong: &mut Violations) -> Option<f32> {
+    let value = value?;
+    // NaN is in no range.
+    wrong.require((least..=most).contains(&value), field, format!("must be a number from {least} to {most}"));
+    Some(value)
+}
+
+fn whole(field: &str, value: Option<i32>, range: std::ops::RangeInclusive<i32>, wrong: &mut Violations) -> Option<u32> {
+    let value = value?;
+    let must = match *range.end() {
+        i32::MAX => format!("must be at least {}", range.start()),
+        most => format!("must be from {} to {most}", range.start()),
+    };
+    wrong.require(range.contains(&value), field, must);
+    u32::try_from(value).ok()
+}

@@ -1,0 +1,82 @@
+//! `grpc.health.v1`, written out because tonic-health's own service answers `Watch` of an unknown name with an error
+//! where the protocol demands `SERVICE_UNKNOWN` and an open stream.
+//!
+//! The empty name, `liveness`, `readiness` and the service names speak of this process only: a load balancer must
+//! not remove every replica, and with it every explanation, because Azure is down. `upstream` speaks of Azure.
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
+};
+
+/// What this process says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Takes calls; false while draining.
+    pub ready: bool,
+    /// At least one target takes calls.
+    pub upstream: bool,
+}
+
+/// The service. All clones share one condition.
+#[derive(Clone, Debug)]
+pub struct HealthService {
+    names: Arc<[&'static str]>,
+    condition: watch::Receiver<Condition>,
+}
+
+impl HealthService {
+    /// Answers for these service names, besides the ones that are always there.
+    pub fn new(service_names: &[&'static str], condition: watch::Receiver<Condition>) -> Self {
+        Self { names: service_names.into(), condition }
+    }
+
+    fn status(&self, name: &str, condition: Condition) -> Option<ServingStatus> {
+        let serving = match name {
+            "liveness" => true,
+            "" | "readiness" => condition.ready,
+            "upstream" => condition.upstream,
+            name if self.names.contains(&name) => condition.ready,
+            _ => return None,
+        };
+        Some(if serving { ServingStatus::Serving } else { ServingStatus::NotServing })
+    }
+}
+
+fn answer(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+#[tonic::async_trait]
+impl Health for HealthService {
+    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        let condition = *self.condition.borrow();
+        match self.status(&request.get_ref().service, condition) {
+            Some(status) => Ok(Response::new(answer(status))),
+            None => Err(Status::not_found("unknown service")),
+        }
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    /// The current status first, then every change. An unknown name stays `SERVICE_UNKNOWN`, with the stream open.
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let name = request.into_inner().service;
+        let condition = self.condition.clone();
+        let start = (self.clone(), condition, name, None);
+        let statuses = stream::unfold(start, |(service, mut condition, name, told)| async move {
+            loop {
+                let now = *condition.borrow_and_update();
+                let status = service.status(&name, now).unwrap_or(ServingStatus::ServiceUnknown);
+                if told != Some(status) {
+                    return Some((Ok(answer(status)), (service, condition, name, Some(status))));
+                }
+                condition.changed().await.ok()?;
+            }
+        });
+        Ok(Response::new(statuses.boxed()))
+    }
+}

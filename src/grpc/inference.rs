@@ -1,0 +1,283 @@
+//! `InferenceService`: decode, dispatch, encode.
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::{Stream, StreamExt as _};
+use http::HeaderMap;
+use sealane_core::domain::RoutingOptions;
+use tonic::{
+    Request, Response, Status, Streaming,
+    metadata::{MetadataMap, MetadataValue},
+};
+
+use super::{
+    auth::{Caller, Callers},
+    deadline::DeadlineRules,
+    decode::{self, DecodeRules},
+    decode_chat, encode, encode_stream,
+    open_call::{OpenCall, headers},
+    pb::{self, inference_service_server::InferenceService},
+    status::{Refusal, response_too_large, unimplemented, unknown_region},
+};
+use crate::{
+    dispatch::{Admission, AnswerStream, Dispatcher, Served, StreamEvent},
+    telemetry::CallFacts,
+    upstream::Upstream,
+};
+
+/// What the service needs to know of the configuration.
+#[derive(Debug)]
+pub struct InferenceRules {
+    /// Who may call.
+    pub callers: Callers,
+    /// Deadlines of unary calls.
+    pub unary_deadlines: DeadlineRules,
+    /// Deadlines of streams.
+    pub stream_deadlines: DeadlineRules,
+    /// Configured regions, normalised.
+    pub regions: Vec<String>,
+    /// Images may be given as addresses.
+    pub image_uris: bool,
+    /// Model name to the `extra_params` it takes.
+    pub extra_params: Vec<(String, Vec<String>)>,
+    /// Bytes of a reply, unless the caller states that it takes more.
+    pub max_response_bytes: usize,
+    /// Bytes of a reply, whatever the caller states.
+    pub longest_response_bytes: usize,
+    /// Configuration in force.
+    pub config_revision: String,
+}
+
+/// The service.
+#[derive(Debug)]
+pub struct Inference<U> {
+    dispatcher: Arc<Dispatcher<U>>,
+    rules: Arc<InferenceRules>,
+}
+
+impl<U> Clone for Inference<U> {
+    fn clone(&self) -> Self {
+        Self { dispatcher: Arc::clone(&self.dispatcher), rules: Arc::clone(&self.rules) }
+    }
+}
+
+const COMPLETE: &str = "sealane.v1.InferenceService/Complete";
+const COMPLETE_STREAM: &str = "sealane.v1.InferenceService/CompleteStream";
+const EMBED: &str = "sealane.v1.InferenceService/Embed";
+const EMBED_STREAM: &str = "sealane.v1.InferenceService/EmbedStream";
+
+impl<U: Upstream> Inference<U> {
+    /// Serves what `dispatcher` carries, by these rules.
+    pub fn new(dispatcher: Arc<Dispatcher<U>>, rules: Arc<InferenceRules>) -> Self {
+        Self { dispatcher, rules }
+    }
+
+    fn extra_params(&self, model: &str) -> &[String] {
+        self.rules.extra_params.iter().find(|(name, _)| name == model).map_or(&[], |(_, params)| params)
+    }
+
+    fn decode_rules(&self, model: &str) -> DecodeRules<'_> {
+        DecodeRules { image_uris: self.rules.image_uris, extra_params: self.extra_params(model) }
+    }
+
+    fn admit(
+        &self,
+        call: &OpenCall,
+        headers: &HeaderMap,
+        caller: &Caller,
+        deadlines: DeadlineRules,
+        (model, options): (String, RoutingOptions),
+    ) -> Result<Admission, Refusal> {
+        let allowed = deadlines.allow(headers)?;
+        if let Some(unknown) = options.allowed_regions.iter().find(|name| !self.rules.regions.contains(name)) {
+            return Err(unknown_region(unknown));
+        }
+        call.span.admitted(CallFacts {
+            model: &model,
+            caller: &caller.name,
+            policy: &caller.policy.name,
+            workflow: options.workflow_id.as_deref(),
+            config_revision: &self.rules.config_revision,
+        });
+        Ok(Admission {
+            model,
+            policy: Arc::clone(&caller.policy),
+            options,
+            deadline: self.dispatcher.clock().now() + allowed,
+            span: call.span.clone(),
+        })
+    }
+
+    async fn answer(
+        &self,
+        call: &OpenCall,
+        request: Request<pb::CompleteRequest>,
+    ) -> Result<Response<pb::CompleteResponse>, Refusal> {
+        let caller = self.rules.callers.identify(headers(&request))?;
+        let (metadata, _, message) = request.into_parts();
+        let model = message.model.clone();
+        let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
+        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (model, options))?;
+        let completed = self.dispatcher.complete(admission, chat).await?;
+        let reply = encode::chat(completed.reply, &completed.served);
+        self.check_size(&reply, metadata.as_ref())?;
+        let response_id = reply.response_id.clone();
+        Ok(with_headers(reply, &completed.served, &response_id))
+    }
+
+    async fn answer_embed(
+        &self,
+        call: &OpenCall,
+        request: Request<pb::EmbedRequest>,
+    ) -> Result<Response<pb::EmbedResponse>, Refusal> {
+        let caller = self.rules.callers.identify(headers(&request))?;
+        let (metadata, _, message) = request.into_parts();
+        let model = message.model.clone();
+        let (embed, options, encoding) = decode::embed(message)?;
+        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (model, options))?;
+        let embedded = self.dispatcher.embed(admission, embed).await?;
+        let reply = encode::embeddings(embedded.reply, encoding, &embedded.served);
+        self.check_size(&reply, metadata.as_ref())?;
+        Ok(with_headers(reply, &embedded.served, ""))
+    }
+
+    /// Waits for the first content, so that an error before it is an error of the call, not of its stream.
+    async fn answer_stream(
+        &self,
+        call: &OpenCall,
+        request: Request<pb::CompleteRequest>,
+    ) -> Result<(MetadataMap, StreamEvent, AnswerStream<U>), Refusal> {
+        let caller = self.rules.callers.identify(headers(&request))?;
+        let (metadata, _, message) = request.into_parts();
+        let model = message.model.clone();
+        let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
+        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.stream_deadlines, (model, options))?;
+        let mut events = self.dispatcher.stream(admission, chat)?;
+        let Some(first) = events.next().await else { return Err(unimplemented("an answer without events")) };
+        let first = first?;
+        let headers = match &first {
+            StreamEvent::Start { header, served, .. } => served_headers(served, &header.response_id),
+            _ => MetadataMap::new(),
+        };
+        Ok((headers, first, events))
+    }
+
+    /// Fails here, with a reason, rather than in the caller's gRPC stack.
+    fn check_size(&self, reply: &impl prost::Message, headers: &HeaderMap) -> Result<(), Refusal> {
+        let stated = headers.get("x-sealane-max-recv-bytes").and_then(|value| value.to_str().ok()?.parse().ok());
+        let limit = stated.unwrap_or(self.rules.max_response_bytes).min(self.rules.longest_response_bytes);
+        match reply.encoded_len() {
+            bytes if bytes > limit => Err(response_too_large(bytes, limit)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl<U: Upstream> InferenceService for Inference<U> {
+    async fn complete(&self, request: Request<pb::CompleteRequest>) -> Result<Response<pb::CompleteResponse>, Status> {
+        let mut call = OpenCall::start(COMPLETE, &request);
+        let answer = self.answer(&call, request).await;
+        finish(&mut call, answer)
+    }
+
+    type CompleteStreamStream = EventStream<U>;
+
+    async fn complete_stream(
+        &self,
+        request: Request<pb::CompleteRequest>,
+    ) -> Result<Response<Self::CompleteStreamStream>, Status> {
+        let mut call = OpenCall::start(COMPLETE_STREAM, &request);
+        match self.answer_stream(&call, request).await {
+            Ok((headers, first, events)) => {
+                let mut response = Response::new(EventStream { call, first: Some(first), events });
+                *response.metadata_mut() = headers;
+                Ok(response)
+            }
+            Err(refusal) => Err(call.fail(refusal)),
+        }
+    }
+
+    async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
+        let mut call = OpenCall::start(EMBED, &request);
+        let answer = self.answer_embed(&call, request).await;
+        finish(&mut call, answer)
+    }
+
+    type EmbedStreamStream = Pin<Box<dyn Stream<Item = Result<pb::EmbedStreamResponse, Status>> + Send>>;
+
+    async fn embed_stream(
+        &self,
+        request: Request<Streaming<pb::EmbedStreamRequest>>,
+    ) -> Result<Response<Self::EmbedStreamStream>, Status> {
+        Err(OpenCall::start(EMBED_STREAM, &request).fail(unimplemented(EMBED_STREAM)))
+    }
+}
+
+fn finish<T>(call: &mut OpenCall, answer: Result<Response<T>, Refusal>) -> Result<Response<T>, Status> {
+    match answer {
+        Ok(response) => {
+            call.succeed();
+            Ok(response)
+        }
+        Err(refusal) => Err(call.fail(refusal)),
+    }
+}
+
+fn with_headers<T>(reply: T, served: &Served, response_id: &str) -> Response<T> {
+    let mut response = Response::new(reply);
+    *response.metadata_mut() = served_headers(served, response_id);
+    response
+}
+
+/// Which region serves, for callers and proxies that look at headers only.
+fn served_headers(served: &Served, response_id: &str) -> MetadataMap {
+    let mut headers = MetadataMap::with_capacity(4);
+    let mut set = |key: &'static str, value: &str| {
+        if !value.is_empty()
+            && let Ok(value) = MetadataValue::try_from(value)
+        {
+            headers.insert(key, value);
+        }
+    };
+    if let Some(by) = served.by() {
+        set("x-sealane-region", &by.target.region);
+        set("x-sealane-data-boundary", by.target.boundary.as_deref().unwrap_or_default());
+    }
+    set("x-sealane-attempts", &served.attempts.len().to_string());
+    set("x-sealane-response-id", response_id);
+    headers
+}
+
+/// The events of one stream on their way to the wire. Those that are ready together leave in one write.
+pub struct EventStream<U: Upstream> {
+    call: OpenCall,
+    first: Option<StreamEvent>,
+    events: AnswerStream<U>,
+}
+
+impl<U: Upstream> Stream for EventStream<U> {
+    type Item = Result<pb::CompleteStreamResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let event = match self.first.take() {
+                Some(first) => first,
+                None => match ready!(self.events.poll_next_unpin(cx)) {
+                    Some(Ok(event)) => event,
+                    Some(Err(error)) => return Poll::Ready(Some(Err(self.call.fail(error)))),
+                    None => return Poll::Ready(None),
+                },
+            };
+            if matches!(event, StreamEvent::End { .. }) {
+                self.call.succeed();
+            }
+            if let Some(event) = encode_stream::event(event) {
+                return Poll::Ready(Some(Ok(event)));
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Errors -> gRPC statuses: the one table (`docs/errors.md` shows it to callers). Every status carries one
+//! `ErrorInfo`; its code tells the client what to do next.
+use std::{collections::HashMap, time::Duration};
+
+use sealane_core::{
+    domain::{AttemptRecord, ModelKind, Rejection},
+    router::{GiveUp, Verdict},
+};
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::{Violations, deadline::MalformedTimeout};
+use crate::dispatch::{CallError, CallFailure};
+
+/// `ErrorInfo.domain` of every error.
+pub const DOMAIN: &str = "sealane.v1";
+
+/// An error as callers see it.
+#[derive(Debug)]
+pub struct Refusal {
+    code: Code,
+    reason: &'static str,
+    message: String,
+    facts: HashMap<String, String>,
+    details: ErrorDetails,
+    retry_after: Option<Duration>,
+    trailers: MetadataMap,
+}
+
+impl Refusal {
+    fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            facts: HashMap::new(),
+            details: ErrorDetails::new(),
+            retry_after: None,
+            trailers: MetadataMap::new(),
+        }
+    }
+
+    /// The reason of its `ErrorInfo`.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    fn fact(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.facts.insert(key.to_owned(), value.into());
+        self
+    }
+
+    fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Says what was tried, in the details and in the trailers that `-v` of command line tools shows.
+    fn tried(mut self, attempts: &[AttemptRecord]) -> Self {
+        self.set_trailer("x-sealane-attempts", &attempts.len().to_string());
+        if let Some(last) = attempts.last() {
+            self.set_trailer("x-sealane-region", &last.target.region);
+            self = self.fact("attempts", attempts.len().to_string()).fact("lastRegion", &*last.target.region);
+        }
+        self
+    }
+
+    fn set_trailer(&mut self, key: &'static str, value: &str) {
+        if let Ok(value) = MetadataValue::try_from(value) {
+            self.trailers.insert(key, value);
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(mut refusal: Refusal) -> Self {
+        refusal.details.set_error_info(refusal.reason, DOMAIN, refusal.facts);
+        if let Some(wait) = refusal.retry_after {
+            refusal.details.set_retry_info(Some(wait));
+            // gRPC's own clients wait as long as this says before they retry by themselves.
+            if let Ok(value) = MetadataValue::try_from(wait.as_millis().to_string()) {
+                refusal.trailers.insert("grpc-retry-pushback-ms", value);
+            }
+        }
+        Status::with_error_details_and_metadata(refusal.code, refusal.message, refusal.details, refusal.trailers)
+    }
+}
+
+/// A request that cannot be used.
+impl From<Violations> for Refusal {
+    fn from(violations: Violations) -> Self {
+        let told: Vec<String> = violations.iter().map(|one| format!("{} {}", one.field, one.description)).collect();
+        let mut refusal = Self::new(Code::InvalidArgument, "INVALID_REQUEST", told.join("; "));
+        for one in violations.iter() {
+            refusal.details.add_bad_request_violation(one.field.clone(), one.description.clone());
+        }
+        refusal
+    }
+}
+
+impl From<MalformedTimeout> for Refusal {
+    fn from(_: MalformedTimeout) -> Self {
+        let mut violations = Violations::none();
+        violations.add("grpc-timeout", "must be 1 to 8 digits and one of the units H, M, S, m, u, n");
+        violations.into()
+    }
+}
+
+/// A region that is not configured.
+pub(super) fn unknown_region(region: &str) -> Refusal {
+    let shown: String = region.chars().take(64).collect();
+    let mut refusal = Refusal::new(
+        Code::NotFound,
+        "REGION_NOT_CONFIGURED",
+        format!("region {shown:?} is not configured; RegionStatus lists those that are"),
+    )
+    .fact("region", shown.clone());
+    refusal.details.set_resource_info("region", shown, "", "not configured");
+    refusal
+}
+
+/// A model that is not configured.
+pub(super) fn unknown_model(model: &str) -> Refusal {
+    let shown: String = model.chars().take(64).collect();
+    let mut refusal = Refusal::new(
+        Code::NotFound,
+        "MODEL_NOT_CONFIGURED",
+        format!("model {shown:?} is not configured; RegionStatus lists those that are"),
+    )
+    .fact("model", shown.clone());
+    refusal.details.set_resource_info("model", shown, "", "not configured");
+    refusal
+}
+
+/// A reply that the caller's gRPC stack would refuse.
+pub(super) fn response_too_large(bytes: usize, limit: usize) -> Refusal {
+    Refusal::new(
+        Code::ResourceExhausted,
+        "RESPONSE_TOO_LARGE",
+        format!(
+            "the reply has {bytes} bytes, more than the {limit} that the caller is known to take: ask for fewer \
+             inputs a call, use EmbedStream, or state your limit in the metadata x-sealane-max-recv-bytes"
+        ),
+    )
+    .fact("bytes", bytes.to_string())
+    .fact("limit", limit.to_string())
+}
+
+/// A method whose time has not come.
+pub(super) fn unimplemented(method: &str) -> Refusal {
+    Refusal::new(Code::Unimplemented, "NOT_IMPLEMENTED", format!("{method} is not available in this version"))
+        .fact("method", method)
+}
+
+/// A caller that is not known.
+pub(super) fn unauthenticated(reason: &'static str, message: &str) -> Refusal {
+    Refusal::new(Code::Unauthenticated, reason, message)
+}
+
+/// The service is about to stop.
+pub(super) fn draining(retry_after: Duration) -> Refusal {
+    Refusal::new(Code::Unavailable, "DRAINING", "this replica is about to stop; try again on another one")
+        .retry_after(retry_after)
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        let attempts = &error.attempts;
+        match error.failure {
+            CallFailure::UnknownModel { model } => unknown_model(&model),
+            CallFailure::WrongModelKind { model, kind } => wrong_kind(&model, kind),
+            CallFailure::GaveUp(why) => gave_up(why, attempts).tried(attempts),
+            CallFailure::Interrupted { target, failure } => Refusal::new(
+                Code::Unavailable,
+                "STREAM_INTERRUPTED",
+                format!("region {} failed in the middle of the answer ({failure}); it is incomplete", target.region),
+            )
+            .fact("servedRegion", &*target.region)
+            .fact("failure", failure)
+            .fact("partial", "true")
+            .tried(attempts),
+        }
+    }
+}
+
+fn wrong_kind(model: &str, kind: ModelKind) -> Refusal {
+    let does = match kind {
+        ModelKind::Chat => "answers Complete and CompleteStream",
+        ModelKind::Embedding => "answers Embed",
+    };
+    let mut violations = Violations::none();
+    violations.add("model", format!("{model} {does} only"));
+    Refusal::from(violations).fact("model", model)
+}
+
+fn gave_up(why: GiveUp, attempts: &[AttemptRecord]) -> Refusal {
+    let model = attempts.first().map_or_else(String::new, |attempt| attempt.target.model.to_string());
+    let regions = regions(attempts);
+    match why {
+        GiveUp::NotPermitted { refusals } => no_eligible_region(&refusals),
+        GiveUp::Rejected(rejection) => rejected(rejection),
+        GiveUp::Throttled { retry_after } => {
+            let seconds = retry_after.as_secs_f64().ceil();
+            let mut refusal = Refusal::new(
+                Code::ResourceExhausted,
+                "ALL_REGIONS_RATE_LIMITED",
+                format!("every permitted region is rate limited; retry in {seconds} s"),
+            )
+            .retry_after(retry_after);
+            refusal.details.add_quota_failure_violation(format!("model:{model}"), "Azure's quota is used up");
+            refusal
+        }
+        GiveUp::Unavailable { retry_after } => Refusal::new(
+            Code::Unavailable,
+            "ALL_REGIONS_UNAVAILABLE",
+            format!("no permitted region could answer for model {model} (tried {regions}); retry with backoff"),
+        )
+        .retry_after(retry_after),
+        GiveUp::Misconfigured => Refusal::new(
+            Code::Internal,
+            "UPSTREAM_AUTH_FAILED",
+            format!(
+                "Azure refuses the service's own credentials or does not know its deployment of model {model} \
+                 (tried {regions}); the service's operator must mend its configuration"
+            ),
+        ),
+        GiveUp::BadResponse => Refusal::new(
+            Code::Internal,
+            "UPSTREAM_BAD_RESPONSE",
+            format!("no permitted region gave a usable answer for model {model} (tried {regions})"),
+        ),
+        GiveUp::Local { cause } => Refusal::new(
+            Code::Unavailable,
+            "OVERLOADED",
+            format!("the service could not try: {cause}; retry with backoff"),
+        )
+        .fact("cause", cause)
+        .retry_after(Duration::from_secs(1)),
+        GiveUp::DeadlineExceeded => Refusal::new(
+            Code::DeadlineExceeded,
+            "DEADLINE_EXCEEDED",
+            match attempts.len() {
+                0 => "the deadline passed before anything could be tried; allow more time".to_owned(),
+                count => format!("the deadline passed after {count} attempts (tried {regions}); allow more time"),
+            },
+        ),
+    }
+}
+
+fn no_eligible_region(refusals: &[Verdict]) -> Refusal {
+    let told: Vec<String> = refusals
+        .iter()
+        .map(|one| format!("{} in {}: {}", one.target.deployment, one.target.region, one.refusal))
+        .collect();
+    let mut refusal = Refusal::new(
+        Code::FailedPrecondition,
+        "NO_ELIGIBLE_REGION",
+        format!("policy and request leave no region for this call ({})", told.join("; ")),
+    );
+    for one in refusals {
+        refusal.details.add_precondition_failure_violation(
+            "RESIDENCY",
+            format!("{}/{}", one.target.region, one.target.deployment),
+            one.refusal.to_string(),
+        );
+    }
+    let names: Vec<&str> = refusals.iter().map(|one| &*one.target.region).collect();
+    refusal.fact("refusedRegions", names.join(","))
+}
+
+fn rejected(rejection: Rejection) -> Refusal {
+    let invalid = |reason, message: &str| Refusal::new(Code::InvalidArgument, reason, message);
+    match rejection {
+        Rejection::ContextLength => {
+            let mut violations = Violations::none();
+            violations.add("messages", "are longer than the model's context window together with max_output_tokens");
+            Refusal { reason: "CONTEXT_LENGTH_EXCEEDED", ..Refusal::from(violations) }
+        }
+        Rejection::PromptBlocked { categories } => {
+            invalid("PROMPT_BLOCKED", "Azure's content filter blocked the prompt; change it")
+                .fact("category", categories.join(","))
+        }
+        Rejection::OperationNotSupported => {
+            invalid("INVALID_REQUEST", "the deployment's model does not support this operation")
+        }
+        Rejection::TooLarge => invalid("INVALID_REQUEST", "Azure refuses the request as too large"),
+        Rejection::HeadersTooLarge => invalid("INVALID_REQUEST", "Azure refuses the request's headers"),
+        Rejection::Invalid { code, param } => {
+            let code = code.unwrap_or_else(|| "invalid_request_error".to_owned());
+            let field = param.unwrap_or_default();
+            let mut violations = Violations::none();
+            violations.add(field.clone(), format!("was refused by Azure ({code})"));
+            Refusal::from(violations).fact("upstreamCode", code).fact("field", field)
+        }
+    }
+}
+
+fn regions(attempts: &[AttemptRecord]) -> String {
+    let mut names: Vec<&str> = attempts.iter().map(|attempt| &*attempt.target.region).collect();
+    names.dedup();
+    names.join(", ")
+}
+
+/// gRPC's name of a code, as spans carry it.
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
