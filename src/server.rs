@@ -1,1 +1,172 @@
-//! Stub.
+//! The composition root: wires everything together, listens, and drains.
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use sealane_core::router::{Router, Snapshot};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    codec::CompressionEncoding::Gzip,
+    service::{Routes, RoutesBuilder},
+    transport::server::{Server as Transport, TcpIncoming},
+};
+use tonic_health::pb::health_server::HealthServer;
+use tracing::{info, warn};
+
+use crate::{
+    clock::Clock,
+    dispatch::Dispatcher,
+    grpc::{
+        Condition, Explain, HealthService, Inference, InferenceRules, Operator, Regions,
+        pb::{
+            self, inference_service_server::InferenceServiceServer, operator_service_server::OperatorServiceServer,
+            region_service_server::RegionServiceServer,
+        },
+    },
+    upstream::Upstream,
+};
+
+const SERVICES: [&str; 3] = ["sealane.v1.InferenceService", "sealane.v1.RegionService", "sealane.v1.OperatorService"];
+
+/// How the service listens, and how it stops.
+#[derive(Debug)]
+pub struct ServerSettings {
+    /// Where.
+    pub listen: SocketAddr,
+    /// What the services need to know of the configuration.
+    pub rules: Arc<InferenceRules>,
+    /// Bytes of a request.
+    pub max_request_bytes: usize,
+    /// Calls in flight on one connection.
+    pub max_concurrent_streams: u32,
+    /// Serve reflection.
+    pub reflection: bool,
+    /// How long calls are still taken after the health turned, so that load balancers notice first.
+    pub drain_delay: Duration,
+    /// How long calls in flight may take to finish after that.
+    pub drain_grace: Duration,
+}
+
+/// A service that listens but does not yet serve.
+pub struct Server<U> {
+    listener: TcpListener,
+    dispatcher: Arc<Dispatcher<U>>,
+    settings: ServerSettings,
+}
+
+impl<U: Upstream> Server<U> {
+    /// Listens.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn bind(settings: ServerSettings, upstream: U, router: Router, clock: Clock) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        Ok(Self { listener, dispatcher: Arc::new(Dispatcher::new(upstream, router, clock)), settings })
+    }
+
+    /// The address, with the port that was really taken.
+    ///
+    /// # Errors
+    /// When the operating system does not tell.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` resolves, then drains: health turns, calls are still taken for `drain_delay`, those
+    /// in flight finish within `drain_grace`, and what then remains ends with `DRAINING`.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
+        let Self { listener, dispatcher, settings } = self;
+        let (condition, watching) = watch::channel(condition(&dispatcher.snapshot(), true));
+        let ending = settings.rules.ending.clone();
+        let stop_accepting = CancellationToken::new();
+        let routes = routes(&dispatcher, &settings, watching)?;
+        let transport = Transport::builder()
+            .max_concurrent_streams(settings.max_concurrent_streams)
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .http2_max_pending_accept_reset_streams(Some(20))
+            .http2_max_header_list_size(16 << 10)
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .layer(Explain)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(incoming(listener), stop_accepting.clone().cancelled_owned());
+        let drain = async {
+            shutdown.await;
+            info!(delay = ?settings.drain_delay, grace = ?settings.drain_grace, "draining");
+            condition.send_modify(|condition| condition.ready = false);
+            tokio::time::sleep(settings.drain_delay).await;
+            stop_accepting.cancel();
+            tokio::time::sleep(settings.drain_grace).await;
+            warn!("calls still run after the time for draining; ending them");
+            ending.cancel();
+            // Enough for the last statuses to leave. The transport itself may wait for ever for a connection that
+            // never answers (hyperium/hyper#4170), so it is not asked.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        };
+        let follow = follow_upstream(&dispatcher, &condition);
+        tokio::select! {
+            served = transport => served.context("the listener failed"),
+            () = drain => Ok(()),
+            () = follow => Ok(()),
+            () = dispatcher.keep_time() => Ok(()),
+        }
+    }
+}
+
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    // Without TCP_NODELAY small chunks wait up to 40 ms for an acknowledgement.
+    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)))
+}
+
+/// Keeps the health name `upstream` true to what the router knows.
+async fn follow_upstream<U: Upstream>(dispatcher: &Dispatcher<U>, condition_now: &watch::Sender<Condition>) {
+    let mut changes = dispatcher.changes();
+    while changes.changed().await.is_ok() {
+        let upstream = condition(&dispatcher.snapshot(), true).upstream;
+        condition_now.send_if_modified(|known| std::mem::replace(&mut known.upstream, upstream) != upstream);
+    }
+}
+
+fn condition(snapshot: &Snapshot, ready: bool) -> Condition {
+    Condition { ready, upstream: snapshot.models.iter().any(|model| model.active.is_some()) }
+}
+
+fn routes<U: Upstream>(
+    dispatcher: &Arc<Dispatcher<U>>,
+    settings: &ServerSettings,
+    condition: watch::Receiver<Condition>,
+) -> anyhow::Result<Routes> {
+    let rules = Arc::clone(&settings.rules);
+    let inference = InferenceServiceServer::new(Inference::new(Arc::clone(dispatcher), Arc::clone(&rules)));
+    let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), rules));
+    let health = HealthServer::new(HealthService::new(&SERVICES, condition));
+    let mut routes = RoutesBuilder::default();
+    routes
+        .add_service(
+            inference
+                .max_decoding_message_size(settings.max_request_bytes)
+                .accept_compressed(Gzip)
+                .send_compressed(Gzip),
+        )
+        .add_service(regions.accept_compressed(Gzip).send_compressed(Gzip))
+        .add_service(OperatorServiceServer::new(Operator).accept_compressed(Gzip).send_compressed(Gzip))
+        .add_service(health.accept_compressed(Gzip).send_compressed(Gzip));
+    if settings.reflection {
+        // Old tools (Python's grpcio-reflection, grpcurl 1.8) speak v1alpha only.
+        let described = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        routes
+            .add_service(described().build_v1()?.accept_compressed(Gzip).send_compressed(Gzip))
+            .add_service(described().build_v1alpha()?.accept_compressed(Gzip).send_compressed(Gzip));
+    }
+    Ok(routes.routes())
+}

@@ -21,7 +21,9 @@ pub(super) struct DecodeRules<'a> {
 }
 
 /// The request, and where it may go.
-pub(super) fn embed(request: pb::EmbedRequest) -> Result<(EmbedRequest, RoutingOptions, pb::VectorEncoding), Violations> {
+pub(super) fn embed(
+    request: pb::EmbedRequest,
+) -> Result<(EmbedRequest, RoutingOptions, pb::VectorEncoding), Violations> {
     let mut wrong = Violations::none();
     let options = routing(request.routing, &mut wrong);
     wrong.require(!request.model.is_empty(), "model", "is required");

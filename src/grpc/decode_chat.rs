@@ -20,7 +20,10 @@ const MOST_TOOLS: usize = 128;
 const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /// The request, and where it may go.
-pub(super) fn chat(request: pb::CompleteRequest, rules: DecodeRules<'_>) -> Result<(ChatRequest, RoutingOptions), Violations> {
+pub(super) fn chat(
+    request: pb::CompleteRequest,
+    rules: DecodeRules<'_>,
+) -> Result<(ChatRequest, RoutingOptions), Violations> {
     let mut wrong = Violations::none();
     let options = routing(request.routing, &mut wrong);
     wrong.require(!request.model.is_empty(), "model", "is required");

@@ -1,5 +1,6 @@
 //! `InferenceService`: decode, dispatch, encode.
 use std::{
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -8,19 +9,21 @@ use std::{
 use futures_util::{Stream, StreamExt as _};
 use http::HeaderMap;
 use sealane_core::domain::RoutingOptions;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{
     Request, Response, Status, Streaming,
     metadata::{MetadataMap, MetadataValue},
 };
 
 use super::{
+    Violations,
     auth::{Caller, Callers},
     deadline::DeadlineRules,
     decode::{self, DecodeRules},
     decode_chat, encode, encode_stream,
     open_call::{OpenCall, headers},
     pb::{self, inference_service_server::InferenceService},
-    status::{Refusal, response_too_large, unimplemented, unknown_region},
+    status::{Refusal, draining, response_too_large, unimplemented, unknown_region},
 };
 use crate::{
     dispatch::{Admission, AnswerStream, Dispatcher, Served, StreamEvent},
@@ -49,6 +52,8 @@ pub struct InferenceRules {
     pub longest_response_bytes: usize,
     /// Configuration in force.
     pub config_revision: String,
+    /// Cancelled when the time for draining is over: what still runs then ends with `DRAINING`.
+    pub ending: CancellationToken,
 }
 
 /// The service.
@@ -64,6 +69,8 @@ impl<U> Clone for Inference<U> {
     }
 }
 
+/// Metadata with which a caller states how large a reply its gRPC stack takes.
+const MAX_RECV_BYTES: &str = "x-sealane-max-recv-bytes";
 const COMPLETE: &str = "sealane.v1.InferenceService/Complete";
 const COMPLETE_STREAM: &str = "sealane.v1.InferenceService/CompleteStream";
 const EMBED: &str = "sealane.v1.InferenceService/Embed";
@@ -165,10 +172,24 @@ impl<U: Upstream> Inference<U> {
         Ok((headers, first, events))
     }
 
+    /// The answer, or the word that this replica stops now.
+    async fn until_the_end<T>(&self, answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        self.rules.ending.run_until_cancelled(answer).await.unwrap_or_else(|| Err(draining()))
+    }
+
     /// Fails here, with a reason, rather than in the caller's gRPC stack.
     fn check_size(&self, reply: &impl prost::Message, headers: &HeaderMap) -> Result<(), Refusal> {
-        let stated = headers.get("x-sealane-max-recv-bytes").and_then(|value| value.to_str().ok()?.parse().ok());
-        let limit = stated.unwrap_or(self.rules.max_response_bytes).min(self.rules.longest_response_bytes);
+        let limit = match headers.get(MAX_RECV_BYTES) {
+            None => self.rules.max_response_bytes,
+            Some(stated) => match stated.to_str().ok().and_then(|stated| stated.parse().ok()) {
+                Some(stated) => self.rules.longest_response_bytes.min(stated),
+                None => {
+                    let mut violations = Violations::none();
+                    violations.add(MAX_RECV_BYTES, "must be a number of bytes");
+                    return Err(violations.into());
+                }
+            },
+        };
         match reply.encoded_len() {
             bytes if bytes > limit => Err(response_too_large(bytes, limit)),
             _ => Ok(()),
@@ -180,7 +201,7 @@ impl<U: Upstream> Inference<U> {
 impl<U: Upstream> InferenceService for Inference<U> {
     async fn complete(&self, request: Request<pb::CompleteRequest>) -> Result<Response<pb::CompleteResponse>, Status> {
         let mut call = OpenCall::start(COMPLETE, &request);
-        let answer = self.answer(&call, request).await;
+        let answer = self.until_the_end(self.answer(&call, request)).await;
         finish(&mut call, answer)
     }
 
@@ -191,9 +212,10 @@ impl<U: Upstream> InferenceService for Inference<U> {
         request: Request<pb::CompleteRequest>,
     ) -> Result<Response<Self::CompleteStreamStream>, Status> {
         let mut call = OpenCall::start(COMPLETE_STREAM, &request);
-        match self.answer_stream(&call, request).await {
+        match self.until_the_end(self.answer_stream(&call, request)).await {
             Ok((headers, first, events)) => {
-                let mut response = Response::new(EventStream { call, first: Some(first), events });
+                let ending = Box::pin(self.rules.ending.clone().cancelled_owned());
+                let mut response = Response::new(EventStream { call, first: Some(first), events, ending });
                 *response.metadata_mut() = headers;
                 Ok(response)
             }
@@ -203,7 +225,7 @@ impl<U: Upstream> InferenceService for Inference<U> {
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let mut call = OpenCall::start(EMBED, &request);
-        let answer = self.answer_embed(&call, request).await;
+        let answer = self.until_the_end(self.answer_embed(&call, request)).await;
         finish(&mut call, answer)
     }
 
@@ -257,6 +279,7 @@ pub struct EventStream<U: Upstream> {
     call: OpenCall,
     first: Option<StreamEvent>,
     events: AnswerStream<U>,
+    ending: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<U: Upstream> Stream for EventStream<U> {
@@ -266,10 +289,14 @@ impl<U: Upstream> Stream for EventStream<U> {
         loop {
             let event = match self.first.take() {
                 Some(first) => first,
-                None => match ready!(self.events.poll_next_unpin(cx)) {
-                    Some(Ok(event)) => event,
-                    Some(Err(error)) => return Poll::Ready(Some(Err(self.call.fail(error)))),
-                    None => return Poll::Ready(None),
+                None => match self.events.poll_next_unpin(cx) {
+                    Poll::Ready(Some(Ok(event))) => event,
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.call.fail(error)))),
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Pending => {
+                        ready!(self.ending.as_mut().poll(cx));
+                        return Poll::Ready(Some(Err(self.call.fail(draining()))));
+                    }
                 },
             };
             if matches!(event, StreamEvent::End { .. }) {

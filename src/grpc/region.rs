@@ -13,7 +13,7 @@ use super::{
     inference::InferenceRules,
     open_call::{OpenCall, headers},
     pb::{self, region_service_server::RegionService},
-    status::{Refusal, unknown_model, unknown_region},
+    status::{Refusal, draining, unknown_model, unknown_region},
 };
 use crate::{clock::Clock, dispatch::Dispatcher, upstream::Upstream};
 
@@ -116,15 +116,20 @@ impl<U: Upstream> RegionService for Regions<U> {
             Err(refusal) => return Err(call.fail(refusal)),
         };
         let changes = self.dispatcher.changes();
-        let start = (self.clone(), view, changes, true, call);
-        let views = stream::unfold(start, move |(regions, view, mut changes, first, call)| async move {
+        let start = Some((self.clone(), view, changes, true, call));
+        let views = stream::unfold(start, move |watching| async move {
+            let (regions, view, mut changes, first, mut call) = watching?;
+            let ending = &regions.rules.ending;
             if !first {
                 // Either is a reason to tell: something changed, or the silence has lasted long enough.
-                let _ = tokio::time::timeout(interval, changes.changed()).await;
+                let news = tokio::time::timeout(interval, changes.changed());
+                if ending.run_until_cancelled(news).await.is_none() {
+                    return Some((Err(call.fail(draining())), None));
+                }
             }
             changes.mark_unchanged();
             let status = Some(regions.show(&view));
-            Some((Ok(pb::WatchRegionStatusResponse { status }), (regions, view, changes, false, call)))
+            Some((Ok(pb::WatchRegionStatusResponse { status }), Some((regions, view, changes, false, call))))
         });
         Ok(Response::new(views.boxed()))
     }

@@ -12,7 +12,7 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::{Violations, deadline::MalformedTimeout};
+use super::{Violations, deadline::MalformedTimeout, explain::is_unreadable};
 use crate::dispatch::{CallError, CallFailure};
 
 /// `ErrorInfo.domain` of every error.
@@ -160,15 +160,42 @@ pub(super) fn unimplemented(method: &str) -> Refusal {
         .fact("method", method)
 }
 
+/// What tonic refused before any handler saw it; `None` if it is none of the known cases.
+pub(super) fn transport(said: &Status) -> Option<Refusal> {
+    let message = said.message();
+    match said.code() {
+        // tonic's word for a message over the decode limit.
+        Code::OutOfRange => Some(Refusal::new(
+            Code::ResourceExhausted,
+            "REQUEST_TOO_LARGE",
+            format!("{message}; send less in one call, or use EmbedStream for many texts"),
+        )),
+        Code::Internal if is_unreadable(said) => Some(Refusal::new(
+            Code::InvalidArgument,
+            "INVALID_REQUEST",
+            format!("the request is no message of this method: {message}"),
+        )),
+        Code::Unimplemented => Some(Refusal::new(
+            Code::Unimplemented,
+            "NOT_IMPLEMENTED",
+            match message {
+                "" => "no such method; server reflection lists those that exist".to_owned(),
+                other => other.to_owned(),
+            },
+        )),
+        _ => None,
+    }
+}
+
 /// A caller that is not known.
 pub(super) fn unauthenticated(reason: &'static str, message: &str) -> Refusal {
     Refusal::new(Code::Unauthenticated, reason, message)
 }
 
 /// The service is about to stop.
-pub(super) fn draining(retry_after: Duration) -> Refusal {
-    Refusal::new(Code::Unavailable, "DRAINING", "this replica is about to stop; try again on another one")
-        .retry_after(retry_after)
+pub(super) fn draining() -> Refusal {
+    Refusal::new(Code::Unavailable, "DRAINING", "this replica is about to stop; try again, on another one")
+        .retry_after(Duration::from_millis(100))
 }
 
 impl From<CallError> for Refusal {
