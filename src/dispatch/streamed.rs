@@ -145,7 +145,7 @@ impl<U: Upstream> AnswerStream<U> {
     /// The attempt failed while its content was being delivered.
     fn interrupt(&mut self, mut run: Run<U>, failure: Failure) -> Option<Result<StreamEvent, CallError>> {
         run.failed(failure);
-        let Some((target, failure)) = run.last_failure() else { return None };
+        let (target, failure) = run.last_failure()?;
         if run.out_of_time() {
             return Some(Err(run.give_up(CallFailure::GaveUp(GiveUp::DeadlineExceeded))));
         }

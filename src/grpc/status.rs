@@ -20,7 +20,10 @@ pub const DOMAIN: &str = "sealane.v1";
 
 /// An error as callers see it.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Refusal(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     code: Code,
     reason: &'static str,
     message: String,
@@ -32,7 +35,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(code: Code, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             code,
             reason,
             message: message.into(),
@@ -40,26 +43,31 @@ impl Refusal {
             details: ErrorDetails::new(),
             retry_after: None,
             trailers: MetadataMap::new(),
-        }
+        }))
     }
 
     /// The reason of its `ErrorInfo`.
     pub fn reason(&self) -> &'static str {
-        self.reason
+        self.0.reason
     }
 
     /// Its code.
     pub fn code(&self) -> Code {
-        self.code
+        self.0.code
     }
 
     fn fact(mut self, key: &str, value: impl Into<String>) -> Self {
-        self.facts.insert(key.to_owned(), value.into());
+        self.0.facts.insert(key.to_owned(), value.into());
+        self
+    }
+
+    fn named(mut self, reason: &'static str) -> Self {
+        self.0.reason = reason;
         self
     }
 
     fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait);
+        self.0.retry_after = Some(wait);
         self
     }
 
@@ -75,13 +83,14 @@ impl Refusal {
 
     fn set_trailer(&mut self, key: &'static str, value: &str) {
         if let Ok(value) = MetadataValue::try_from(value) {
-            self.trailers.insert(key, value);
+            self.0.trailers.insert(key, value);
         }
     }
 }
 
 impl From<Refusal> for Status {
-    fn from(mut refusal: Refusal) -> Self {
+    fn from(refusal: Refusal) -> Self {
+        let mut refusal = *refusal.0;
         refusal.details.set_error_info(refusal.reason, DOMAIN, refusal.facts);
         if let Some(wait) = refusal.retry_after {
             refusal.details.set_retry_info(Some(wait));
@@ -100,7 +109,7 @@ impl From<Violations> for Refusal {
         let told: Vec<String> = violations.iter().map(|one| format!("{} {}", one.field, one.description)).collect();
         let mut refusal = Self::new(Code::InvalidArgument, "INVALID_REQUEST", told.join("; "));
         for one in violations.iter() {
-            refusal.details.add_bad_request_violation(one.field.clone(), one.description.clone());
+            refusal.0.details.add_bad_request_violation(one.field.clone(), one.description.clone());
         }
         refusal
     }
@@ -123,7 +132,7 @@ pub(super) fn unknown_region(region: &str) -> Refusal {
         format!("region {shown:?} is not configured; RegionStatus lists those that are"),
     )
     .fact("region", shown.clone());
-    refusal.details.set_resource_info("region", shown, "", "not configured");
+    refusal.0.details.set_resource_info("region", shown, "", "not configured");
     refusal
 }
 
@@ -136,7 +145,7 @@ pub(super) fn unknown_model(model: &str) -> Refusal {
         format!("model {shown:?} is not configured; RegionStatus lists those that are"),
     )
     .fact("model", shown.clone());
-    refusal.details.set_resource_info("model", shown, "", "not configured");
+    refusal.0.details.set_resource_info("model", shown, "", "not configured");
     refusal
 }
 
@@ -242,7 +251,7 @@ fn gave_up(why: GiveUp, attempts: &[AttemptRecord]) -> Refusal {
                 format!("every permitted region is rate limited; retry in {seconds} s"),
             )
             .retry_after(retry_after);
-            refusal.details.add_quota_failure_violation(format!("model:{model}"), "Azure's quota is used up");
+            refusal.0.details.add_quota_failure_violation(format!("model:{model}"), "Azure's quota is used up");
             refusal
         }
         GiveUp::Unavailable { retry_after } => Refusal::new(
@@ -293,7 +302,7 @@ fn no_eligible_region(refusals: &[Verdict]) -> Refusal {
         format!("policy and request leave no region for this call ({})", told.join("; ")),
     );
     for one in refusals {
-        refusal.details.add_precondition_failure_violation(
+        refusal.0.details.add_precondition_failure_violation(
             "RESIDENCY",
             format!("{}/{}", one.target.region, one.target.deployment),
             one.refusal.to_string(),
@@ -309,7 +318,7 @@ fn rejected(rejection: Rejection) -> Refusal {
         Rejection::ContextLength => {
             let mut violations = Violations::none();
             violations.add("messages", "are longer than the model's context window together with max_output_tokens");
-            Refusal { reason: "CONTEXT_LENGTH_EXCEEDED", ..Refusal::from(violations) }
+            Refusal::from(violations).named("CONTEXT_LENGTH_EXCEEDED")
         }
         Rejection::PromptBlocked { categories } => {
             invalid("PROMPT_BLOCKED", "Azure's content filter blocked the prompt; change it")
