@@ -1,0 +1,71 @@
+//! RegionStatus and its watch.
+use std::time::Duration;
+
+use sealane::grpc::pb;
+use sealane_core::domain::FailureKind;
+
+use crate::support::{
+    scripted::{
+        Line::{Fails, Says},
+        Scripted,
+    },
+    service::{Service, hi, told},
+};
+
+const P: &str = "swedencentral";
+
+#[tokio::test]
+async fn it_tells_who_serves_and_how_well() {
+    let upstream = Scripted::default().with(P, [Fails(FailureKind::ServerError), Says("hello there")]);
+    let service = Service::start(upstream).await;
+    let mut client = service.inference().await;
+    client.complete(hi()).await.unwrap();
+    client.complete(hi()).await.unwrap();
+    let request = pb::RegionStatusRequest { model: "gpt-4o".into(), ..Default::default() };
+    let status = service.regions().await.region_status(request).await.unwrap().into_inner();
+    assert_eq!(status.config_revision, "test");
+    let names: Vec<_> = status.regions.iter().map(|one| (one.region.as_str(), one.data_boundary.as_str())).collect();
+    assert_eq!(names, [("francecentral", "eu"), ("swedencentral", "eu")]);
+    let [standby, primary] = [&status.regions[0].targets[0], &status.regions[1].targets[0]];
+    assert_eq!((primary.priority, standby.priority), (1, 2));
+    assert_eq!(primary.standing(), pb::Standing::Serving);
+    assert_eq!((primary.served_calls, primary.failed_attempts, primary.recent_attempts), (1, 1, 2));
+    assert_eq!(primary.recent_success_ratio, Some(0.5));
+    assert_eq!(primary.last_failure, "server_error");
+    assert!(primary.last_failure_time.is_some() && primary.latency_p50.is_some());
+    assert_eq!((standby.served_calls, standby.failed_attempts), (1, 0));
+    let model = &status.models[0];
+    assert_eq!((model.model.as_str(), model.active_region.as_str(), model.ready_standbys), ("gpt-4o", P, 1));
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_a_cooling_target_at_once_and_of_its_end() {
+    let throttled = Fails(FailureKind::Throttled { retry_after: Duration::from_secs(1) });
+    let service = Service::start(Scripted::default().with(P, [throttled, Says("hello there")])).await;
+    let request = pb::WatchRegionStatusRequest {
+        region: "Sweden Central".into(),
+        model: "gpt-4o".into(),
+        max_interval: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
+    };
+    let mut watch = service.regions().await.watch_region_status(request).await.unwrap().into_inner();
+    let mut next = async || {
+        let told = tokio::time::timeout(Duration::from_secs(20), watch.message()).await.expect("news");
+        let status = told.unwrap().unwrap().status.unwrap();
+        (status.regions[0].targets[0].overlay(), status.models[0].active_region.clone())
+    };
+    assert_eq!(next().await, (pb::Overlay::Unspecified, P.into()));
+    service.inference().await.complete(hi()).await.unwrap();
+    assert_eq!(next().await, (pb::Overlay::Cooling, "francecentral".into()));
+    assert_eq!(next().await, (pb::Overlay::Unspecified, P.into()), "told when it is over, not 600 s later");
+}
+
+#[tokio::test]
+async fn a_silence_that_is_too_short_or_too_long_is_refused() {
+    let service = Service::start(Scripted::default()).await;
+    for (seconds, nanos) in [(0, 1), (3601, 0), (-1, 0)] {
+        let max_interval = Some(prost_types::Duration { seconds, nanos });
+        let request = pb::WatchRegionStatusRequest { max_interval, ..Default::default() };
+        let status = service.regions().await.watch_region_status(request).await.unwrap_err();
+        assert_eq!(told(&status), "InvalidArgument INVALID_REQUEST");
+    }
+}
