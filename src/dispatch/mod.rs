@@ -22,7 +22,14 @@ pub use self::{
     streamed::{AnswerStream, StreamEvent},
     whole::{Completed, Embedded},
 };
-use crate::{clock::Clock, telemetry::CallSpan, upstream::Upstream};
+use crate::{
+    clock::Clock,
+    telemetry::{CallSpan, FloodGate},
+    upstream::Upstream,
+};
+
+/// In an outage every call has a failed attempt to tell of; the log must not become the second outage.
+const FAILURE_LINES_PER_SECOND: u32 = 10;
 
 /// Carries calls to where the router says. One for the process; shared by all handlers.
 #[derive(Debug)]
@@ -32,6 +39,7 @@ pub struct Dispatcher<U> {
     router: Mutex<Router>,
     clock: Clock,
     revision: watch::Sender<u64>,
+    failures_told: FloodGate,
 }
 
 /// What a call brings along when it is admitted.
@@ -53,7 +61,8 @@ impl<U: Upstream> Dispatcher<U> {
     /// Carries calls to `upstream` as `router` says.
     pub fn new(upstream: U, router: Router, clock: Clock) -> Self {
         let (revision, _) = watch::channel(router.revision());
-        Self { upstream, router: Mutex::new(router), clock, revision }
+        let failures_told = FloodGate::new(FAILURE_LINES_PER_SECOND);
+        Self { upstream, router: Mutex::new(router), clock, revision, failures_told }
     }
 
     /// The clock that deadlines are counted by.

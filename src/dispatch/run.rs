@@ -2,9 +2,13 @@
 use std::{sync::Arc, time::Duration};
 
 use sealane_core::{
-    domain::{AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureKind, Moment, Target},
+    domain::{
+        AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureClass, FailureKind, Moment, Target,
+    },
     router::{Call, Decision, GiveUp, Observation, Ticket},
 };
+
+use tracing::warn;
 
 use super::{CallError, CallFailure, Dispatcher, Served};
 use crate::{
@@ -106,10 +110,9 @@ impl<U: Upstream> Run<U> {
         record.result = Some(AttemptResult::Served);
         let observation = Observation::Served { first_content, quota: record.evidence.quota };
         attempt.span.end(record, Some(first_content));
-        let failed_over =
-            self.records.first().map(|first| first.target.id) != self.records.last().map(|last| last.target.id);
+        let first = self.records.first().map(|first| first.target.id);
         if let Some(record) = self.records.last() {
-            self.span.served(record, failed_over, response_id);
+            self.span.served(record, first != Some(record.target.id), response_id);
         }
         self.span.attempts(self.records.len());
         self.observe(attempt.ticket, &observation, now);
@@ -127,8 +130,33 @@ impl<U: Upstream> Run<U> {
             record.evidence = (*failure.evidence).clone();
         }
         attempt.span.end(record, attempt.first_content);
+        self.tell(&failure);
         let observation = if out_of_time { Observation::Cancelled } else { Observation::Failed(failure) };
         self.observe(attempt.ticket, &observation, now);
+    }
+
+    /// Logs what an operator should know of. A request that every region would refuse is its caller's business.
+    fn tell(&self, failure: &Failure) {
+        if failure.class() == FailureClass::Caller {
+            return;
+        }
+        let (Some(record), Some(held_back)) = (self.records.last(), self.dispatcher.failures_told.pass()) else {
+            return;
+        };
+        warn!(
+            model = &*record.target.model,
+            region = &*record.target.region,
+            resource = &*record.target.resource,
+            deployment = &*record.target.deployment,
+            failure = failure.kind.as_str(),
+            http_status = record.evidence.http_status,
+            attempt = record.number,
+            duration_ms = record.duration.as_millis() as u64,
+            request_id = record.evidence.request_id,
+            trace_id = self.span.trace_id(),
+            held_back,
+            "attempt failed"
+        );
     }
 
     /// The caller's time is up.

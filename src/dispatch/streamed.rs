@@ -11,7 +11,8 @@ use std::{
 use futures_util::{Stream, StreamExt as _};
 use sealane_core::{
     domain::{
-        ChatEvent, ChatRequest, Failure, ModelKind, OnInterruption, PromptFilterResult, ReplyHeader, Target, Usage,
+        ChatEvent, ChatRequest, Failure, FinishReason, ModelKind, OnInterruption, PromptFilterResult, ReplyHeader,
+        Target, Usage,
     },
     router::{Delivery, GiveUp},
 };
@@ -93,6 +94,7 @@ struct Delivering<U: Upstream> {
     opening: Vec<StreamEvent>,
     usage: Option<Usage>,
     response_id: String,
+    finish_reasons: Vec<FinishReason>,
 }
 
 /// Attempts until one has content.
@@ -103,7 +105,8 @@ async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result
         match upstream.upstream.stream_chat(&order, &request).await {
             Ok(stream) => match until_content(&mut run, stream).await {
                 Ok((stream, response_id, opening)) => {
-                    return Ok(Delivering { run, stream, opening, usage: None, response_id });
+                    let finish_reasons = Vec::new();
+                    return Ok(Delivering { run, stream, opening, usage: None, response_id, finish_reasons });
                 }
                 Err(failure) => run.failed(failure),
             },
@@ -184,7 +187,12 @@ impl<U: Upstream> Stream for AnswerStream<U> {
                 Phase::Delivering(delivering) => match ready!(delivering.stream.events.as_mut().poll_next(cx)) {
                     Some(Ok(ChatEvent::Usage(usage))) => delivering.usage = Some(usage),
                     Some(Ok(ChatEvent::Header(_) | ChatEvent::PromptFilter(_))) => {}
-                    Some(Ok(piece)) => return Poll::Ready(Some(Ok(StreamEvent::Piece(piece)))),
+                    Some(Ok(piece)) => {
+                        if let ChatEvent::Finish { reason, .. } = &piece {
+                            delivering.finish_reasons.push(*reason);
+                        }
+                        return Poll::Ready(Some(Ok(StreamEvent::Piece(piece))));
+                    }
                     Some(Err(failure)) => {
                         let Phase::Delivering(delivering) = std::mem::replace(&mut this.phase, Phase::Ended) else {
                             return Poll::Ready(None);
@@ -192,8 +200,11 @@ impl<U: Upstream> Stream for AnswerStream<U> {
                         return Poll::Ready(this.interrupt(delivering.run, failure));
                     }
                     None => {
-                        let Delivering { run, usage, response_id, .. } = &mut **delivering;
-                        run.describe(|span| usage.iter().for_each(|usage| span.used(usage)));
+                        let Delivering { run, usage, response_id, finish_reasons, .. } = &mut **delivering;
+                        run.describe(|span| {
+                            usage.iter().for_each(|usage| span.used(usage));
+                            span.finished(finish_reasons.iter().copied());
+                        });
                         run.served(Some(response_id));
                         let event = StreamEvent::End { usage: delivering.usage, served: delivering.run.so_far() };
                         this.phase = Phase::Ended;
