@@ -11,8 +11,8 @@ use std::{
 use futures_util::{Stream, StreamExt as _};
 use sealane_core::{
     domain::{
-        ChatEvent, ChatRequest, Failure, FinishReason, ModelKind, OnInterruption, PromptFilterResult, ReplyHeader,
-        Target, Usage,
+        ChatEvent, ChatRequest, ContentFilterResults, Failure, FinishReason, ModelKind, OnInterruption,
+        PromptFilterResult, ReplyHeader, Target, Usage,
     },
     router::{Delivery, GiveUp},
 };
@@ -95,6 +95,38 @@ struct Delivering<U: Upstream> {
     usage: Option<Usage>,
     response_id: String,
     finish_reasons: Vec<FinishReason>,
+    verdicts: Verdicts,
+}
+
+/// What the content filter said so far, by choice. "Safe" is said once, with the choice's finish, and not with
+/// every piece.
+#[derive(Default)]
+struct Verdicts(Vec<(u32, ContentFilterResults)>);
+
+impl Verdicts {
+    fn condense(&mut self, event: &mut ChatEvent) {
+        match event {
+            ChatEvent::Delta(delta) if !delta.filter.is_empty() => {
+                let remarkable = delta.filter.is_remarkable();
+                let said = if remarkable { delta.filter.clone() } else { std::mem::take(&mut delta.filter) };
+                self.of(delta.choice).merge(said);
+            }
+            ChatEvent::Finish { choice, filter, .. } => {
+                let mut all = std::mem::take(self.of(*choice));
+                all.merge(std::mem::take(filter));
+                *filter = all;
+            }
+            _ => {}
+        }
+    }
+
+    fn of(&mut self, choice: u32) -> &mut ContentFilterResults {
+        let at = self.0.iter().position(|(known, _)| *known == choice).unwrap_or_else(|| {
+            self.0.push((choice, ContentFilterResults::default()));
+            self.0.len() - 1
+        });
+        &mut self.0[at].1
+    }
 }
 
 /// Attempts until one has content.
@@ -104,10 +136,7 @@ async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result
         let upstream = Arc::clone(&run.dispatcher);
         match upstream.upstream.stream_chat(&order, &request).await {
             Ok(stream) => match until_content(&mut run, stream).await {
-                Ok((stream, response_id, opening)) => {
-                    let finish_reasons = Vec::new();
-                    return Ok(Delivering { run, stream, opening, usage: None, response_id, finish_reasons });
-                }
+                Ok(opened) => return Ok(opened.delivering(run)),
                 Err(failure) => run.failed(failure),
             },
             Err(failure) => run.failed(failure),
@@ -115,20 +144,34 @@ async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result
     }
 }
 
-async fn until_content<U: Upstream>(
-    run: &mut Run<U>,
-    mut stream: ChatStream,
-) -> Result<(ChatStream, String, Vec<StreamEvent>), Failure> {
+/// A stream whose first content is here.
+struct Opened {
+    stream: ChatStream,
+    response_id: String,
+    opening: Vec<StreamEvent>,
+    verdicts: Verdicts,
+}
+
+impl Opened {
+    fn delivering<U: Upstream>(self, run: Run<U>) -> Delivering<U> {
+        let Self { stream, response_id, opening, verdicts } = self;
+        Delivering { run, stream, opening, usage: None, response_id, finish_reasons: Vec::new(), verdicts }
+    }
+}
+
+async fn until_content<U: Upstream>(run: &mut Run<U>, mut stream: ChatStream) -> Result<Opened, Failure> {
     run.answered(std::mem::take(&mut stream.evidence));
     let mut header = ReplyHeader::default();
     let mut prompt_filter = Vec::new();
     let mut pieces = Vec::new();
+    let mut verdicts = Verdicts::default();
     while let Some(event) = stream.events.next().await {
         match event? {
             ChatEvent::Header(said) => header = said,
             ChatEvent::PromptFilter(results) => prompt_filter = results,
-            event => {
+            mut event => {
                 let content = event.is_content();
+                verdicts.condense(&mut event);
                 pieces.push(StreamEvent::Piece(event));
                 if content {
                     break;
@@ -141,7 +184,7 @@ async fn until_content<U: Upstream>(
     let response_id = header.response_id.clone();
     let mut opening = vec![StreamEvent::Start { header, prompt_filter, served: run.so_far() }];
     opening.append(&mut pieces);
-    Ok((stream, response_id, opening))
+    Ok(Opened { stream, response_id, opening, verdicts })
 }
 
 impl<U: Upstream> AnswerStream<U> {
@@ -187,7 +230,8 @@ impl<U: Upstream> Stream for AnswerStream<U> {
                 Phase::Delivering(delivering) => match ready!(delivering.stream.events.as_mut().poll_next(cx)) {
                     Some(Ok(ChatEvent::Usage(usage))) => delivering.usage = Some(usage),
                     Some(Ok(ChatEvent::Header(_) | ChatEvent::PromptFilter(_))) => {}
-                    Some(Ok(piece)) => {
+                    Some(Ok(mut piece)) => {
+                        delivering.verdicts.condense(&mut piece);
                         if let ChatEvent::Finish { reason, .. } = &piece {
                             delivering.finish_reasons.push(*reason);
                         }

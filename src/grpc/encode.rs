@@ -210,7 +210,7 @@ pub(super) fn filter(results: ContentFilterResults) -> Option<pb::ContentFilterR
         return None;
     }
     let verdicts = results.verdicts.into_iter().map(|verdict| pb::ContentFilterVerdict {
-        category: verdict.category,
+        category: verdict.category.into_owned(),
         filtered: verdict.filtered,
         detected: verdict.detected.unwrap_or_default(),
         severity: match verdict.severity {

@@ -36,9 +36,9 @@ impl ReplyAssembly {
             ChatEvent::Finish { choice, reason, filter } => {
                 let draft = self.draft(choice);
                 draft.finish_reason = Some(reason);
-                merge(&mut draft.filter, filter);
+                draft.filter.merge(filter);
             }
-            ChatEvent::FilterAnnotation { choice, filter, .. } => merge(&mut self.draft(choice).filter, filter),
+            ChatEvent::FilterAnnotation { choice, filter, .. } => self.draft(choice).filter.merge(filter),
             ChatEvent::Usage(usage) => self.reply.usage = Some(usage),
         }
     }
@@ -89,7 +89,7 @@ impl Draft {
             all.content.extend(logprobs.content);
             all.refusal.extend(logprobs.refusal);
         }
-        merge(&mut self.filter, delta.filter);
+        self.filter.merge(delta.filter);
     }
 
     fn into_choice(mut self) -> Option<Choice> {
@@ -124,21 +124,6 @@ fn append(text: &mut String, piece: String) {
     }
 }
 
-/// The unary form states one verdict for each category: the worst of all pieces.
-fn merge(all: &mut ContentFilterResults, piece: ContentFilterResults) {
-    all.unfiltered |= piece.unfiltered;
-    for verdict in piece.verdicts {
-        match all.verdicts.iter_mut().find(|known| known.category == verdict.category) {
-            Some(known) => {
-                known.filtered |= verdict.filtered;
-                known.detected = known.detected.max(verdict.detected);
-                known.severity = known.severity.max(verdict.severity);
-            }
-            None => all.verdicts.push(verdict),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +145,7 @@ mod tests {
 
     fn graded(category: &str, severity: Severity) -> ContentFilterResults {
         let verdict = ContentFilterVerdict {
-            category: category.into(),
+            category: category.to_owned().into(),
             filtered: false,
             detected: None,
             severity: Some(severity),
@@ -231,7 +216,7 @@ mod tests {
             with(graded("hate", Severity::Safe)),
             finish(0, FinishReason::Stop),
         ]);
-        let told: Vec<_> = reply.choices[0].filter.verdicts.iter().map(|v| (v.category.as_str(), v.severity)).collect();
+        let told: Vec<_> = reply.choices[0].filter.verdicts.iter().map(|v| (&*v.category, v.severity)).collect();
         assert_eq!(told, [("hate", Some(Severity::Low)), ("violence", Some(Severity::Safe))]);
     }
 }

@@ -1,4 +1,5 @@
 //! What Azure's content filter says; an unfiltered or withheld answer is a compliance fact, so it is kept.
+use std::borrow::Cow;
 
 /// Verdicts on one text.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,19 +15,45 @@ impl ContentFilterResults {
     pub fn is_empty(&self) -> bool {
         self.verdicts.is_empty() && !self.unfiltered
     }
+
+    /// The filter found something, or failed: more than "safe" in every category.
+    pub fn is_remarkable(&self) -> bool {
+        self.unfiltered || self.verdicts.iter().any(ContentFilterVerdict::is_remarkable)
+    }
+
+    /// Adds the verdicts on a further piece of the same text: one for each category, the worst of all pieces.
+    pub fn merge(&mut self, piece: Self) {
+        self.unfiltered |= piece.unfiltered;
+        for verdict in piece.verdicts {
+            match self.verdicts.iter_mut().find(|known| known.category == verdict.category) {
+                Some(known) => {
+                    known.filtered |= verdict.filtered;
+                    known.detected = known.detected.max(verdict.detected);
+                    known.severity = known.severity.max(verdict.severity);
+                }
+                None => self.verdicts.push(verdict),
+            }
+        }
+    }
 }
 
 /// One category's verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContentFilterVerdict {
     /// Azure's name of it, such as `hate` or `jailbreak`.
-    pub category: String,
+    pub category: Cow<'static, str>,
     /// The text was withheld for it.
     pub filtered: bool,
     /// Found; detection categories only.
     pub detected: Option<bool>,
     /// Graded categories only.
     pub severity: Option<Severity>,
+}
+
+impl ContentFilterVerdict {
+    fn is_remarkable(&self) -> bool {
+        self.filtered || self.detected == Some(true) || self.severity.is_some_and(|severity| severity > Severity::Safe)
+    }
 }
 
 /// Severity of a graded category.
