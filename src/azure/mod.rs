@@ -1,4 +1,19 @@
 //! The only module that knows HTTP and Azure's JSON.
+//!
+//! `client` makes the attempts; `request` and `reply` translate between the domain and Azure's JSON (`wire`), `sse`
+//! and `stream` read streamed answers, `failure` is the table of everything that can go wrong, `limits` reads the
+//! headers, `resolver` guards the addresses.
+mod client;
+mod failure;
+mod limits;
+mod reply;
+mod request;
+mod resolver;
 mod settings;
+mod sse;
+mod stream;
+mod wire;
 
+pub use client::{Azure, BuildError};
+pub use resolver::ForbiddenAddress;
 pub use settings::{Credential, PathStyle, ResourceSettings, ResponseBounds};

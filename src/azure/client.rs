@@ -1,0 +1,299 @@
+//! One HTTP client for each resource: no redirects, no hidden retries, no proxy from the environment, bounded
+//! answers. Every request is one attempt, and dropping its future or stream closes it.
+use std::{
+    future::Future,
+    net::IpAddr,
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use http_body_util::BodyExt as _;
+use reqwest::{Client, Response, Url, redirect, retry};
+use sealane_core::domain::{
+    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, Silence, Target,
+};
+use secrecy::ExposeSecret as _;
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Credential, PathStyle, ResourceSettings, ResponseBounds, failure, limits, reply, request,
+    resolver::{ForbiddenAddress, PublicResolver, check_address},
+    stream::ChatEvents,
+};
+use crate::upstream::{AttemptOrder, ChatStream, Upstream};
+
+/// Every configured resource, ready to be called.
+#[derive(Debug)]
+pub struct Azure {
+    resources: Vec<Resource>,
+    bounds: ResponseBounds,
+}
+
+#[derive(Debug)]
+struct Resource {
+    client: Client,
+    settings: ResourceSettings,
+    headers: HeaderMap,
+}
+
+/// Why a resource cannot be called at all.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// No TLS roots, and the like.
+    #[error("resource {resource}: the HTTP client cannot be built: {source}")]
+    Client {
+        /// Configured name.
+        resource: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The credential cannot be a header's value.
+    #[error("resource {resource}: the key holds characters that no HTTP header may carry")]
+    Credential {
+        /// Configured name.
+        resource: String,
+    },
+    /// The endpoint is an address that is never called.
+    #[error("resource {resource}: {source}")]
+    Address {
+        /// Configured name.
+        resource: String,
+        /// Why.
+        source: ForbiddenAddress,
+    },
+}
+
+impl Azure {
+    /// Prepares a client for each resource. A target's `resource_index` is the place in this list.
+    ///
+    /// # Errors
+    /// When a resource can never be called.
+    pub fn new(resources: Vec<ResourceSettings>, bounds: ResponseBounds) -> Result<Self, BuildError> {
+        let resources = resources.into_iter().map(Resource::new).collect::<Result<_, _>>()?;
+        Ok(Self { resources, bounds })
+    }
+
+    fn resource(&self, target: &Target) -> Result<&Resource, Failure> {
+        let unknown = || Failure::without_response(FailureKind::Local { cause: "unknown_resource" });
+        self.resources.get(target.resource_index).ok_or_else(unknown)
+    }
+
+    async fn send(&self, order: &AttemptOrder, request: Outgoing, until: Instant) -> Result<Response, Failure> {
+        let target = order.target.target();
+        let resource = self.resource(target)?;
+        let mut headers = resource.headers.clone();
+        if request.streamed {
+            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        }
+        let trace = [("traceparent", &order.trace.traceparent), ("tracestate", &order.trace.tracestate)];
+        for (name, value) in trace {
+            if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        let url = resource.url(request.operation, &target.deployment);
+        let sending = resource.client.post(url).headers(headers).body(request.body).send();
+        let silent = || Failure::without_response(FailureKind::Silence(Silence::FirstContent));
+        let response = timeout_at(until, sending).await.map_err(|_| silent())?;
+        let response = response.map_err(|error| Failure::without_response(failure::transport(&error)))?;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            _ => Err(self.refused(response, until).await),
+        }
+    }
+
+    async fn refused(&self, response: Response, until: Instant) -> Failure {
+        let status = response.status();
+        let headers = response.headers().clone();
+        let evidence = limits::evidence(status.as_u16(), &headers);
+        // Whatever is missing of an error's body, the status speaks for itself.
+        let body = read(response, self.bounds.max_error_bytes, until).await.unwrap_or_default();
+        let kind = failure::refusal(status, &headers, &body, SystemTime::now());
+        // Azure bills a prompt that its filter evaluated, and may bill what ended in a server error.
+        let maybe_billed = status.is_server_error() || matches!(status.as_u16(), 400 | 408);
+        Failure { kind, evidence: Box::new(evidence), maybe_billed }
+    }
+}
+
+struct Outgoing {
+    operation: Operation,
+    streamed: bool,
+    body: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+enum Operation {
+    Chat,
+    Embeddings,
+}
+
+impl Operation {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "chat/completions",
+            Self::Embeddings => "embeddings",
+        }
+    }
+}
+
+impl Resource {
+    fn new(settings: ResourceSettings) -> Result<Self, BuildError> {
+        let resource = || settings.name.to_string();
+        let literal =
+            settings.endpoint.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
+        if let Some(address) = literal {
+            check_address(address).map_err(|source| BuildError::Address { resource: resource(), source })?;
+        }
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .no_proxy()
+            .referer(false)
+            .dns_resolver(PublicResolver)
+            .connect_timeout(settings.connect_timeout)
+            .tcp_nodelay(true)
+            .tcp_keepalive(Duration::from_secs(15))
+            .pool_idle_timeout(Duration::from_secs(30))
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .http2_keep_alive_timeout(Duration::from_secs(5))
+            .http2_keep_alive_while_idle(true)
+            .http2_adaptive_window(true)
+            .http2_max_header_list_size(64 << 10)
+            .user_agent(concat!("sealane/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|source| BuildError::Client { resource: resource(), source })?;
+        let Credential::ApiKey(key) = &settings.credential;
+        let mut key =
+            HeaderValue::from_str(key.expose_secret()).map_err(|_| BuildError::Credential { resource: resource() })?;
+        key.set_sensitive(true);
+        let mut headers = HeaderMap::with_capacity(6);
+        headers.insert("api-key", key);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        Ok(Self { client, settings, headers })
+    }
+
+    fn style(&self, operation: Operation) -> &PathStyle {
+        match operation {
+            Operation::Chat => &self.settings.chat_path,
+            Operation::Embeddings => &self.settings.embeddings_path,
+        }
+    }
+
+    /// On the v1 path the body names the deployment, on the dated one the path does.
+    fn deployment_in_body<'a>(&self, operation: Operation, deployment: &'a str) -> Option<&'a str> {
+        matches!(self.style(operation), PathStyle::V1).then_some(deployment)
+    }
+
+    fn url(&self, operation: Operation, deployment: &str) -> Url {
+        let mut url = self.settings.endpoint.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("openai");
+            match self.style(operation) {
+                // `push` percent-encodes: no deployment name can leave its place in the path.
+                PathStyle::Dated { .. } => path.push("deployments").push(deployment),
+                PathStyle::V1 => path.push("v1"),
+            };
+            path.extend(operation.path().split('/'));
+        }
+        if let PathStyle::Dated { api_version } = self.style(operation) {
+            url.query_pairs_mut().append_pair("api-version", api_version);
+        }
+        url
+    }
+}
+
+impl Upstream for Azure {
+    async fn stream_chat(&self, order: &AttemptOrder, request: &ChatRequest) -> Result<ChatStream, Failure> {
+        let started = Instant::now();
+        let outgoing = self.chat(order, request, true)?;
+        let until = started + order.limits.first_content.min(order.limits.total);
+        let response = self.send(order, outgoing, until).await?;
+        let evidence = limits::evidence(response.status().as_u16(), response.headers());
+        let choices = request.expected_choices();
+        let limit = self.bounds.max_event_bytes;
+        let events = ChatEvents::new(response, order.limits, started, choices, limit, evidence.clone());
+        Ok(ChatStream { evidence, events: Box::pin(events) })
+    }
+
+    async fn complete_chat(
+        &self,
+        order: &AttemptOrder,
+        request: &ChatRequest,
+    ) -> Result<(ChatReply, Evidence), Failure> {
+        let until = Instant::now() + order.limits.first_content.min(order.limits.total);
+        let outgoing = self.chat(order, request, false)?;
+        let choices = request.expected_choices();
+        self.whole(order, outgoing, until, |body, evidence| Ok((reply::completion(body, choices)?, evidence))).await
+    }
+
+    async fn embed(&self, order: &AttemptOrder, request: &EmbedRequest) -> Result<EmbedReply, Failure> {
+        let until = Instant::now() + order.limits.first_content.min(order.limits.total);
+        let resource = self.resource(order.target.target())?;
+        let deployment = resource.deployment_in_body(Operation::Embeddings, &order.target.target().deployment);
+        let body = request::embeddings(request, deployment).map_err(|_| unencodable())?;
+        let outgoing = Outgoing { operation: Operation::Embeddings, streamed: false, body };
+        let (inputs, dimensions) = (request.inputs.len(), request.dimensions);
+        self.whole(order, outgoing, until, |body, evidence| reply::embeddings(body, inputs, dimensions, evidence)).await
+    }
+}
+
+impl Azure {
+    fn chat(&self, order: &AttemptOrder, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Failure> {
+        let resource = self.resource(order.target.target())?;
+        let deployment = resource.deployment_in_body(Operation::Chat, &order.target.target().deployment);
+        let body = request::chat(request, deployment, streamed).map_err(|_| unencodable())?;
+        Ok(Outgoing { operation: Operation::Chat, streamed, body })
+    }
+
+    /// Sends, reads the whole body and has it understood.
+    async fn whole<T>(
+        &self,
+        order: &AttemptOrder,
+        outgoing: Outgoing,
+        until: Instant,
+        understand: impl FnOnce(&[u8], Evidence) -> Result<T, FailureKind>,
+    ) -> Result<T, Failure> {
+        let response = self.send(order, outgoing, until).await?;
+        let evidence = limits::evidence(response.status().as_u16(), response.headers());
+        let body = read(response, self.bounds.max_body_bytes, until).await;
+        let failed = |kind| Failure { kind, evidence: Box::new(evidence.clone()), maybe_billed: true };
+        understand(&body.map_err(failed)?, evidence.clone()).map_err(failed)
+    }
+}
+
+fn unencodable() -> Failure {
+    Failure::without_response(FailureKind::Local { cause: "request_not_encodable" })
+}
+
+/// The whole body, if it is within the limit and in time.
+async fn read(response: Response, limit: usize, until: Instant) -> Result<Bytes, FailureKind> {
+    let too_large = || FailureKind::BadResponse(BadResponse::TooLarge);
+    let length = response.content_length().and_then(|length| usize::try_from(length).ok());
+    if length.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let mut body = reqwest::Body::from(response);
+    let reading = async {
+        let mut whole = BytesMut::with_capacity(length.unwrap_or_default());
+        while let Some(frame) = body.frame().await {
+            // An answer that breaks off is not an answer, whatever of it arrived.
+            let Ok(frame) = frame.map_err(|_| FailureKind::Truncated)?.into_data() else { continue };
+            if whole.len() + frame.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&frame);
+        }
+        Ok(whole.freeze())
+    };
+    bounded(reading, until).await
+}
+
+async fn bounded<T>(reading: impl Future<Output = Result<T, FailureKind>>, until: Instant) -> Result<T, FailureKind> {
+    timeout_at(until, reading).await.unwrap_or(Err(FailureKind::Silence(Silence::Total)))
+}

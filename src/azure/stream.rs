@@ -1,0 +1,168 @@
+//! A streamed completion out of a response body: within its limits, and whole or an error.
+use std::{
+    collections::VecDeque,
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::Stream;
+use http_body::Body as _;
+use reqwest::{Body, Response};
+use sealane_core::domain::{
+    AttemptLimits, BadResponse, ChatEvent, Evidence, Failure, FailureKind, Silence, StreamEnd, StreamProgress,
+};
+use tokio::time::{Instant, Sleep};
+
+use super::{reply, sse::EventReader};
+
+/// The events. One timer serves all limits and is only set anew when it goes off, so that an event costs no timer
+/// operation.
+pub(super) struct ChatEvents {
+    body: Body,
+    reader: EventReader,
+    queue: VecDeque<ChatEvent>,
+    progress: StreamProgress,
+    header_seen: bool,
+    content_seen: bool,
+    anything_seen: bool,
+    limits: AttemptLimits,
+    started: Instant,
+    last_event: Instant,
+    timer: Pin<Box<Sleep>>,
+    evidence: Evidence,
+    /// How it ends once the events that came before are out.
+    ending: Option<Result<StreamEnd, FailureKind>>,
+    ended: bool,
+}
+
+impl ChatEvents {
+    pub(super) fn new(
+        response: Response,
+        limits: AttemptLimits,
+        started: Instant,
+        choices: u32,
+        max_event_bytes: usize,
+        evidence: Evidence,
+    ) -> Self {
+        let timer = Box::pin(tokio::time::sleep_until(started + limits.first_content.min(limits.total)));
+        Self {
+            body: Body::from(response),
+            reader: EventReader::new(max_event_bytes),
+            queue: VecDeque::new(),
+            progress: StreamProgress::new(choices),
+            header_seen: false,
+            content_seen: false,
+            anything_seen: false,
+            limits,
+            started,
+            last_event: started,
+            timer,
+            evidence,
+            ending: None,
+            ended: false,
+        }
+    }
+
+    /// When silence will have lasted too long, and what it then means.
+    fn limit(&self) -> (Instant, Silence) {
+        let total = (self.started + self.limits.total, Silence::Total);
+        let silence = if self.content_seen {
+            let stall = if self.progress.all_finished() { StreamProgress::TAIL_PATIENCE } else { self.limits.stall };
+            (self.last_event + stall, Silence::Stall)
+        } else {
+            (self.started + self.limits.first_content, Silence::FirstContent)
+        };
+        if silence.0 <= total.0 { silence } else { total }
+    }
+
+    /// Reads every event that the frame completes; says how the stream ends if one of them says so.
+    fn read(&mut self) -> Result<Option<StreamEnd>, FailureKind> {
+        loop {
+            let data = match self.reader.next() {
+                Ok(Some(data)) => data,
+                Ok(None) => return Ok(None),
+                Err(_) => return Err(FailureKind::BadResponse(BadResponse::TooLarge)),
+            };
+            self.anything_seen = true;
+            if &*data == b"[DONE]" {
+                return Ok(Some(self.progress.at_done()));
+            }
+            let before = self.queue.len();
+            reply::chunk(&data, &mut self.header_seen, &mut self.queue)?;
+            for event in self.queue.iter().skip(before) {
+                self.progress.observe(event);
+                self.content_seen |= event.is_content();
+            }
+        }
+    }
+
+    fn fail(&mut self, kind: FailureKind) -> Poll<Option<Result<ChatEvent, Failure>>> {
+        self.ended = true;
+        Poll::Ready(Some(Err(Failure { kind, evidence: Box::new(self.evidence.clone()), maybe_billed: true })))
+    }
+
+    fn end(&mut self, end: StreamEnd) -> Poll<Option<Result<ChatEvent, Failure>>> {
+        self.ended = true;
+        match end {
+            StreamEnd::Whole => Poll::Ready(None),
+            // A body without a single event is no stream at all: HTML, an empty answer, a proxy's page.
+            StreamEnd::Cut if !self.anything_seen => self.fail(FailureKind::BadResponse(BadResponse::Malformed)),
+            StreamEnd::Cut => self.fail(FailureKind::Truncated),
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ChatEvent, Failure>>> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let (until, silence) = self.limit();
+            if until <= Instant::now() {
+                return match (silence, self.progress.all_finished()) {
+                    (Silence::Stall, true) => {
+                        let end = self.progress.at_silence();
+                        self.end(end)
+                    }
+                    _ => self.fail(FailureKind::Silence(silence)),
+                };
+            }
+            self.timer.as_mut().reset(until);
+        }
+    }
+}
+
+impl Stream for ChatEvents {
+    type Item = Result<ChatEvent, Failure>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(event) = this.queue.pop_front() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            match this.ending.take() {
+                Some(Ok(end)) => return this.end(end),
+                Some(Err(kind)) => return this.fail(kind),
+                None => {}
+            }
+            match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    this.last_event = Instant::now();
+                    this.reader.push(bytes);
+                    let finished_before = this.progress.all_finished();
+                    this.ending = this.read().transpose();
+                    if this.progress.all_finished() && !finished_before {
+                        // The tail's patience is shorter than what the timer was set to.
+                        let until = this.limit().0;
+                        this.timer.as_mut().reset(until);
+                    }
+                }
+                Poll::Ready(Some(Err(_)) | None) => this.ending = Some(Ok(this.progress.at_silence())),
+                Poll::Pending => return this.poll_silence(cx),
+            }
+        }
+    }
+}
