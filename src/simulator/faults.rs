@@ -296,7 +296,7 @@ pub(super) enum StreamFault {
     End,
     Stall,
     Malformed,
-    LargeEvent { bytes: usize },
+    Oversized { bytes: usize },
 }
 
 /// What the rules in force do to one request. The default does nothing.
@@ -354,7 +354,7 @@ impl Verdict {
             Fault::StreamEnd { at } => self.strike(at, StreamFault::End),
             Fault::StreamStall { at } => self.strike(at, StreamFault::Stall),
             Fault::StreamMalformed { at } => self.strike(at, StreamFault::Malformed),
-            Fault::StreamLargeEvent { at, bytes } => self.strike(at, StreamFault::LargeEvent { bytes }),
+            Fault::StreamLargeEvent { at, bytes } => self.strike(at, StreamFault::Oversized { bytes }),
             Fault::StreamBlocked { at } => _ = self.blocked_at.get_or_insert(at),
             Fault::StreamNoDone => self.no_done = true,
             Fault::StreamNeverCloses => self.never_closes = true,

@@ -1,6 +1,6 @@
 //! Response heads: the recorded header set, with everything that can be made beforehand made beforehand.
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
 
@@ -38,7 +38,6 @@ names! {
     RESET_REQUESTS = "x-ratelimit-reset-requests";
     RESET_TOKENS = "x-ratelimit-reset-tokens";
     REQUEST_ID = "x-request-id";
-    RETRY_AFTER_MS = "retry-after-ms";
     UTILIZATION = "azure-openai-deployment-utilization";
 }
 
@@ -158,13 +157,10 @@ impl HeaderSet {
         if reply.headers == Headers::Model {
             headers.insert(REQUEST_ID, uuid(serial ^ (1 << 63)));
         }
-        for (name, text) in [(RETRY_AFTER, reply.retry_after), (LOCATION, reply.location)] {
-            if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
-                headers.insert(name, value);
+        for (name, value) in reply.extra {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(HeaderName::from_static(name), value);
             }
-        }
-        if let Some(milliseconds) = reply.retry_after_ms {
-            headers.insert(RETRY_AFTER_MS, milliseconds.into());
         }
         injected(headers, verdict);
         response
@@ -178,10 +174,9 @@ fn secure(headers: &mut HeaderMap) {
 
 /// Headers that faults add.
 fn injected(headers: &mut HeaderMap, verdict: &Verdict) {
-    if let Some(percent) = verdict.utilization {
-        if let Ok(value) = HeaderValue::from_str(&format!("{percent:.1}%")) {
-            headers.insert(UTILIZATION, value);
-        }
+    let utilization = verdict.utilization.and_then(|percent| HeaderValue::from_str(&format!("{percent:.1}%")).ok());
+    if let Some(value) = utilization {
+        headers.insert(UTILIZATION, value);
     }
     for (name, value) in &verdict.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {

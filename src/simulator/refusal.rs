@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 use super::faults::ErrorBody;
 use super::limiter::{Exceeded, Limit};
 
+const RETRY_AFTER: &str = "retry-after";
+const RETRY_AFTER_MS: &str = "retry-after-ms";
+
 /// Which of Azure's own headers an error carries, as recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Headers {
@@ -22,24 +25,14 @@ pub(super) struct ErrorReply {
     pub(super) reason: Option<&'static str>,
     pub(super) content_type: Option<&'static str>,
     pub(super) headers: Headers,
-    pub(super) retry_after: Option<String>,
-    pub(super) retry_after_ms: Option<u64>,
-    pub(super) location: Option<String>,
+    /// Further headers of this error alone, such as `retry-after`.
+    pub(super) extra: Vec<(&'static str, String)>,
     pub(super) body: String,
 }
 
 impl ErrorReply {
     fn new(status: u16, headers: Headers, body: String) -> Self {
-        Self {
-            status,
-            reason: None,
-            content_type: Some("application/json"),
-            headers,
-            retry_after: None,
-            retry_after_ms: None,
-            location: None,
-            body,
-        }
+        Self { status, reason: None, content_type: Some("application/json"), headers, extra: Vec::new(), body }
     }
 
     fn model(status: u16, body: &Value) -> Self {
@@ -152,8 +145,7 @@ pub(super) fn provisioned_full() -> ErrorReply {
 
 fn throttled(message: &str, seconds: u64, milliseconds: u64) -> ErrorReply {
     ErrorReply {
-        retry_after: Some(seconds.to_string()),
-        retry_after_ms: Some(milliseconds),
+        extra: vec![(RETRY_AFTER, seconds.to_string()), (RETRY_AFTER_MS, milliseconds.to_string())],
         ..ErrorReply::model(429, &json!({"error": {"code": "429", "message": message}}))
     }
 }
@@ -161,7 +153,7 @@ fn throttled(message: &str, seconds: u64, milliseconds: u64) -> ErrorReply {
 /// An injected redirect.
 pub(super) fn redirect(location: String) -> ErrorReply {
     ErrorReply {
-        location: Some(location),
+        extra: vec![("location", location)],
         content_type: None,
         ..ErrorReply::new(307, Headers::FrontEnd, String::new())
     }
@@ -217,8 +209,9 @@ pub(super) fn injected(
         ),
     };
     if status != 429 || retry_after.is_some() || retry_after_ms.is_some() {
-        reply.retry_after = retry_after;
-        reply.retry_after_ms = retry_after_ms;
+        let seconds = retry_after.map(|text| (RETRY_AFTER, text));
+        let milliseconds = retry_after_ms.map(|number| (RETRY_AFTER_MS, number.to_string()));
+        reply.extra = seconds.into_iter().chain(milliseconds).collect();
     }
     reply
 }

@@ -45,7 +45,7 @@ pub(super) enum Event {
     Done,
     Error,
     Malformed,
-    LargeEvent {
+    Oversized {
         bytes: usize,
     },
     /// The connection is reset.
@@ -125,7 +125,7 @@ fn strike(events: &mut VecDeque<Event>, at: usize, fault: StreamFault) {
             return;
         }
         StreamFault::Malformed => return events.insert(index, Event::Malformed),
-        StreamFault::LargeEvent { bytes } => return events.insert(index, Event::LargeEvent { bytes }),
+        StreamFault::Oversized { bytes } => return events.insert(index, Event::Oversized { bytes }),
         StreamFault::Error => Event::Error,
         StreamFault::Reset => Event::Reset,
         StreamFault::Stall => Event::Stall,
@@ -171,7 +171,7 @@ impl Rendering {
                 push(out, r#"data: {"choices":[]"#);
                 self.tail(out, true);
             }
-            Event::LargeEvent { bytes } => {
+            Event::Oversized { bytes } => {
                 push(out, r#"data: {"choices":[],"filler":""#);
                 out.resize(out.len() + bytes, b'x');
                 push(out, r#"""#);
