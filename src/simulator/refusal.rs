@@ -80,11 +80,15 @@ pub(super) fn body_too_large(limit: usize) -> ErrorReply {
     ErrorReply::new(413, Headers::FrontEnd, json!({"error": {"code": "413", "message": message}}).to_string())
 }
 
-/// 400 of the model side, with its usual envelope.
+/// 400 of the model side, with its usual envelope. What is not known is left out: the official files allow no null.
 pub(super) fn invalid(message: impl Into<String>, param: Option<&str>, code: Option<&str>) -> ErrorReply {
-    let message: String = message.into();
-    let body = json!({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}});
-    ErrorReply::model(400, &body)
+    let mut error = json!({"message": message.into(), "type": "invalid_request_error"});
+    for (name, value) in [("param", param), ("code", code)] {
+        if let Some(value) = value {
+            error[name] = json!(value);
+        }
+    }
+    ErrorReply::model(400, &json!({ "error": error }))
 }
 
 /// 400: the deployment's model cannot do this operation.

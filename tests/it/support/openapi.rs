@@ -67,8 +67,7 @@ impl Spec {
     }
 }
 
-/// Makes plain JSON Schema of OpenAPI 3.0: `nullable` becomes a type `null`, and a null in `enum`; `required` on a
-/// single property, which OpenAPI files carry by mistake, goes.
+/// Makes plain JSON Schema of OpenAPI 3.0: `nullable` becomes a type `null`, and a null in `enum`.
 fn rewrite(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(rewrite),
@@ -99,12 +98,4 @@ fn rewrite_nullable(schema: &mut Map<String, Value>) {
         let strict = Value::Object(std::mem::take(schema));
         schema.insert("anyOf".to_owned(), json!([{"type": "null"}, strict]));
     }
-}
-
-/// Every violation, as `pointer: message`, in a stable order.
-pub fn violations(validator: &Validator, instance: &Value) -> Vec<String> {
-    let mut found: Vec<String> =
-        validator.iter_errors(instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
-    found.sort();
-    found
 }
