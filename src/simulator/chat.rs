@@ -3,7 +3,7 @@ use std::io::Write;
 
 use super::answer::{Answer, Call, Choice, Content, Finish, Piece, Usage};
 use super::chance::{Chance, Fingerprint};
-use super::faults::FilterMode;
+use super::fault::FilterMode;
 
 pub(super) const SAFE_PROMPT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"jailbreak":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#;
 pub(super) const SAFE_OUTPUT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":{"detected":false,"filtered":false},"protected_material_text":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#;

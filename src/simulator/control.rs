@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::ReplyBody;
-use super::faults::{FaultRule, Operation};
+use super::fault::{FaultRule, Operation};
 use super::headers::JSON;
 use super::listener::Switch;
 use super::service::{Region, small_body};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
-use super::faults::Operation;
+use super::fault::Operation;
 
 /// One request as it came in. Holds content and credentials: for tests alone, never for a log.
 #[derive(Clone)]

@@ -43,6 +43,7 @@
 //! [`Fault::Down`] resets open connections and every further request, yet accepts connections, so that the control API
 //! stays on the same port. [`SimulatedRegion::refuse_connections`] truly closes the port: connects are refused until
 //! [`SimulatedRegion::accept_connections`] binds the same port again.
+mod address;
 mod answer;
 mod body;
 mod chance;
@@ -50,6 +51,7 @@ mod chat;
 mod control;
 mod counters;
 mod embedding;
+mod fault;
 mod faults;
 mod headers;
 mod limiter;
@@ -73,7 +75,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::answer::{FILTER_OUTAGE_WORD, OUTPUT_BLOCK_WORD, PROMPT_BLOCK_WORD, REFUSAL_WORD};
 pub use self::counters::{CapturedRequest, Counters};
-pub use self::faults::{ErrorBody, Fault, FaultRule, Faults, FilterMode, Operation};
+pub use self::fault::{ErrorBody, Fault, FaultRule, FilterMode, Operation};
+pub use self::faults::Faults;
 use self::listener::{Shared, Switch, accept, bind};
 use self::service::Region;
 pub use self::settings::{DeploymentKind, DeploymentSettings, Latency, RegionSettings};

@@ -1,7 +1,7 @@
 //! Every error answer of a region, word for word where one was recorded or reported.
 use serde_json::{Value, json};
 
-use super::faults::ErrorBody;
+use super::fault::ErrorBody;
 use super::limiter::{Exceeded, Limit};
 
 const RETRY_AFTER: &str = "retry-after";

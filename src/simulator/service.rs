@@ -5,19 +5,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, Uri};
+use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
+use super::address::{Target, target};
 use super::answer::{FILTER_OUTAGE_WORD, PROMPT_BLOCK_WORD, answer};
 use super::body::{ChatStream, Pace, ReplyBody};
 use super::chance::{Chance, mix};
 use super::chat::{Identity, unary};
 use super::counters::{CapturedRequest, Connection, Counters, Ticket};
 use super::embedding::{self, EmbeddingRequest};
-use super::faults::{Faults, FilterMode, Operation, Refusal, Verdict};
+use super::fault::{FilterMode, Operation};
+use super::faults::{Faults, Refusal, Verdict};
 use super::headers::{EVENT_STREAM, HTML, HeaderSet, JSON};
 use super::limiter::{Limiter, Quota};
 use super::refusal::{self, ErrorReply};
@@ -25,21 +27,6 @@ use super::request::{self, ChatRequest};
 use super::settings::{DeploymentKind, DeploymentSettings, RegionSettings};
 use super::stream::{Rendering, plan};
 use super::validate::{self, Object};
-
-/// Dated API versions that exist for chat and embeddings: GA, then previews.
-const DATED_VERSIONS: [&str; 11] = [
-    "2023-05-15",
-    "2024-02-01",
-    "2024-06-01",
-    "2024-10-21",
-    "2024-08-01-preview",
-    "2024-09-01-preview",
-    "2024-10-01-preview",
-    "2024-12-01-preview",
-    "2025-01-01-preview",
-    "2025-03-01-preview",
-    "2025-04-01-preview",
-];
 
 /// Custom headers that the front end passes on (quotas and limits documentation).
 const MOST_CUSTOM_HEADERS: usize = 10;
@@ -82,14 +69,6 @@ pub(super) struct Deployment {
     served_model: String,
     name_header: HeaderValue,
     limiter: Mutex<Limiter>,
-}
-
-/// Where a request goes.
-struct Target {
-    operation: Operation,
-    /// Named in the path; on v1 the body names it.
-    deployment: Option<String>,
-    is_v1: bool,
 }
 
 impl Region {
@@ -397,53 +376,6 @@ async fn pause(milliseconds: u64) {
     if milliseconds > 0 {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
-}
-
-/// What a method, path and `api-version` name; `None`: nothing that exists.
-fn target(method: &Method, uri: &Uri) -> Option<Target> {
-    if uri.path() == "/status-0123456789abcdef" && method == Method::GET {
-        return Some(Target { operation: Operation::Status, deployment: None, is_v1: false });
-    }
-    let path = uri.path().strip_prefix("/openai/")?;
-    let version = uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("api-version="));
-    if let Some(path) = path.strip_prefix("v1/") {
-        let operation = operation(method, path)?;
-        let known = version.is_none_or(|version| matches!(version, "v1" | "preview"));
-        return known.then_some(Target { operation, deployment: None, is_v1: true });
-    }
-    version.filter(|version| DATED_VERSIONS.contains(version))?;
-    if path == "models" && method == Method::GET {
-        return Some(Target { operation: Operation::Models, deployment: None, is_v1: false });
-    }
-    let (deployment, path) = path.strip_prefix("deployments/")?.split_once('/')?;
-    let operation = operation(method, path).filter(|operation| *operation != Operation::Models)?;
-    Some(Target { operation, deployment: Some(percent_decoded(deployment)?), is_v1: false })
-}
-
-fn operation(method: &Method, path: &str) -> Option<Operation> {
-    match (method.as_str(), path) {
-        ("POST", "chat/completions") => Some(Operation::Chat),
-        ("POST", "embeddings") => Some(Operation::Embeddings),
-        ("GET", "models") => Some(Operation::Models),
-        _ => None,
-    }
-}
-
-/// `None` for broken escapes or bytes that are not UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        if byte == b'%' {
-            let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            rest = tail.get(2..)?;
-        } else {
-            bytes.push(byte);
-            rest = tail;
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// The body of a control request, bounded.

@@ -7,7 +7,8 @@ use super::chat::{
     Identity, output_annotation, prompt_annotation, push, push_fingerprint, push_logprobs, push_number, push_string,
     push_usage,
 };
-use super::faults::{FilterMode, StreamFault, Verdict};
+use super::fault::FilterMode;
+use super::faults::{StreamFault, Verdict};
 
 /// One thing a stream does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
