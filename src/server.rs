@@ -1,5 +1,11 @@
 //! The composition root: wires everything together, listens, and drains.
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use sealane_core::router::{Router, Snapshot};
@@ -14,10 +20,13 @@ use tonic_health::pb::health_server::HealthServer;
 use tracing::{info, warn};
 
 use crate::{
+    azure::{Azure, ResponseBounds},
     clock::Clock,
+    config::Config,
     dispatch::Dispatcher,
     grpc::{
-        Condition, Explain, HealthService, Inference, InferenceRules, Operator, Regions,
+        Caller, Callers, Condition, DeadlineRules, Explain, HealthService, Inference, InferenceRules, Operator,
+        Regions,
         pb::{
             self, inference_service_server::InferenceServiceServer, operator_service_server::OperatorServiceServer,
             region_service_server::RegionServiceServer,
@@ -25,6 +34,9 @@ use crate::{
     },
     upstream::Upstream,
 };
+
+/// Bytes of a reply, whatever a caller says that it takes: 2048 vectors of 3072 numbers are 25 MB.
+const LONGEST_RESPONSE_BYTES: usize = 64 << 20;
 
 const SERVICES: [&str; 3] = ["sealane.v1.InferenceService", "sealane.v1.RegionService", "sealane.v1.OperatorService"];
 
@@ -52,6 +64,56 @@ pub struct Server<U> {
     listener: TcpListener,
     dispatcher: Arc<Dispatcher<U>>,
     settings: ServerSettings,
+}
+
+impl Server<Azure> {
+    /// The service that a configuration describes, listening.
+    ///
+    /// # Errors
+    /// When a resource can never be called, or the address cannot be had.
+    pub async fn from_config(config: Config) -> anyhow::Result<Self> {
+        let clock = Clock::start();
+        // Jitter need not be secret, only different in every process.
+        let seed = RandomState::new().build_hasher().finish();
+        let azure = Azure::new(config.resources.clone(), ResponseBounds::default())?;
+        let router = Router::new(config.routes.clone(), config.thresholds.clone(), seed, clock.now());
+        Self::bind(ServerSettings::from(config), azure, router, clock).await
+    }
+}
+
+impl From<Config> for ServerSettings {
+    fn from(config: Config) -> Self {
+        let deadlines = |(default, longest)| DeadlineRules { default, longest };
+        let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
+        regions.sort_unstable();
+        regions.dedup();
+        let callers = if config.callers.is_empty() {
+            Callers::Anyone(Caller { name: "".into(), policy: config.default_policy })
+        } else {
+            let known = config.callers.into_iter();
+            Callers::Known(known.map(|one| (one.token, Caller { name: one.name, policy: one.policy })).collect())
+        };
+        Self {
+            listen: config.listen,
+            rules: Arc::new(InferenceRules {
+                callers,
+                unary_deadlines: deadlines(config.limits.unary_deadlines),
+                stream_deadlines: deadlines(config.limits.stream_deadlines),
+                regions,
+                image_uris: config.image_uris,
+                extra_params: config.extra_params,
+                max_response_bytes: config.limits.max_response_bytes,
+                longest_response_bytes: LONGEST_RESPONSE_BYTES,
+                config_revision: config.revision,
+                ending: CancellationToken::new(),
+            }),
+            max_request_bytes: config.limits.max_request_bytes,
+            max_concurrent_streams: config.limits.max_concurrent_calls,
+            reflection: config.reflection,
+            drain_delay: config.drain_delay,
+            drain_grace: config.drain_grace,
+        }
+    }
 }
 
 impl<U: Upstream> Server<U> {

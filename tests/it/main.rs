@@ -6,6 +6,7 @@ mod config;
 mod conformance;
 mod grpc;
 mod layers;
+mod regions;
 mod simulator;
 mod support;
 mod telemetry;
