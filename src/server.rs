@@ -225,6 +225,8 @@ fn routes<U: Upstream>(
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // With these, tools show error details in full instead of as bytes.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
         routes
             .add_service(described().build_v1()?.accept_compressed(Gzip).send_compressed(Gzip))

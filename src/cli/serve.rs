@@ -1,0 +1,84 @@
+//! `sealane serve`: the service, until SIGTERM or Ctrl-C; a second one ends it at once.
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
+
+use super::{Output, outcome::Outcome};
+use crate::{config::Config, server::Server, telemetry::Telemetry};
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// The configuration file.
+    #[arg(long, default_value = "sealane.yaml", env = "SEALANE_CONFIG")]
+    config: PathBuf,
+    /// Listen here instead of where the configuration says; port 0 takes a free one.
+    #[arg(long, env = "SEALANE_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Worker threads. Default: one for each processor.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+}
+
+impl Serve {
+    pub(super) fn run(self, output: Output) -> Outcome {
+        let mut config = Config::load(&self.config)?;
+        if let Some(listen) = self.listen {
+            if config.callers.is_empty() && !listen.ip().is_loopback() {
+                let why = "without `callers` in the configuration the service listens on loopback addresses only";
+                return Err(anyhow::anyhow!("--listen {listen}: {why}").into());
+            }
+            config.listen = listen;
+        }
+        let telemetry = Telemetry::install(&config.telemetry).map_err(anyhow::Error::from)?;
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        if let Some(workers) = self.workers {
+            runtime.worker_threads(workers.into());
+        }
+        let runtime = runtime.enable_all().build()?;
+        let served = runtime.block_on(serve(config, output));
+        telemetry.shutdown();
+        served
+    }
+}
+
+async fn serve(config: Config, output: Output) -> Outcome {
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let revision = config.revision.clone();
+    let server = Server::from_config(config).await?;
+    announce(server.local_addr()?, output);
+    tracing::info!(address = %server.local_addr()?, config_revision = revision, "serving");
+    server.serve(stop_signal()?).await?;
+    Ok(())
+}
+
+/// The one line on standard output, for people and for whatever waits for the service to be up.
+#[allow(clippy::print_stdout)]
+fn announce(address: SocketAddr, output: Output) {
+    match output {
+        Output::Table => println!("sealane is listening on {address}"),
+        Output::Json => println!("{}", serde_json::json!({ "listening": address })),
+    }
+}
+
+/// Resolves at the first SIGTERM or SIGINT; the second one ends the process at once.
+pub(super) fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(1);
+        });
+    })
+}

@@ -1,0 +1,127 @@
+//! `sealane simulate`: simulated Azure OpenAI regions, for trying things out and for tests in any language.
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+
+use super::{Output, outcome::Outcome, serve::stop_signal};
+use crate::simulator::{RegionSettings, SimulatedRegion};
+
+#[derive(Debug, Args)]
+pub(super) struct Simulate {
+    /// A region to simulate with the default deployments, such as `swedencentral` or `swedencentral=127.0.0.1:9001`.
+    /// May be repeated. Default: swedencentral and francecentral on free ports.
+    #[arg(long = "region", value_name = "NAME[=ADDR]")]
+    regions: Vec<String>,
+    /// A YAML file with a list of regions in full; see the simulator's settings in docs/simulator.md.
+    #[arg(long, conflicts_with = "regions")]
+    file: Option<PathBuf>,
+    /// Print a configuration for `sealane serve` over these regions, and stay up.
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// One region as programs read it.
+#[derive(Debug, Serialize)]
+struct Running {
+    region: String,
+    endpoint: String,
+    /// Control API that stays reachable while the region refuses connections.
+    control: String,
+}
+
+impl Simulate {
+    pub(super) fn run(self, output: Output) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(self.simulate(output))
+    }
+
+    #[allow(clippy::print_stdout)]
+    async fn simulate(self, output: Output) -> Outcome {
+        let stop = stop_signal()?;
+        let mut running = Vec::new();
+        let mut regions = Vec::new();
+        for (settings, address) in self.wanted()? {
+            let name = settings.region.clone();
+            let control = SocketAddr::from(([127, 0, 0, 1], 0));
+            let region = SimulatedRegion::start_with_control(settings, address, control)
+                .with_context(|| format!("region {name} cannot listen on {address}"))?;
+            running.push(Running {
+                region: name,
+                endpoint: format!("http://{}", region.address()),
+                control: region.control_address().map(|control| format!("http://{control}")).unwrap_or_default(),
+            });
+            regions.push(region);
+        }
+        match output {
+            Output::Json => println!("{}", serde_json::json!({ "regions": running })),
+            Output::Table if self.print_config => println!("{}", configuration(&running)),
+            Output::Table => {
+                for one in &running {
+                    println!("{:<20} {}   faults: {}/_simulator/faults", one.region, one.endpoint, one.control);
+                }
+            }
+        }
+        stop.await;
+        Ok(())
+    }
+
+    fn wanted(&self) -> anyhow::Result<Vec<(RegionSettings, SocketAddr)>> {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        if let Some(file) = &self.file {
+            let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let listed: Vec<RegionSettings> =
+                serde_saphyr::from_str(&text).with_context(|| file.display().to_string())?;
+            return Ok(listed.into_iter().map(|settings| (settings, anywhere)).collect());
+        }
+        if self.regions.is_empty() {
+            let default = |name: &str| (RegionSettings::named(name, &display_name(name)), anywhere);
+            return Ok(vec![default("swedencentral"), default("francecentral")]);
+        }
+        let one = |text: &String| {
+            let (name, address) = text.split_once('=').unwrap_or((text, "127.0.0.1:0"));
+            let address = address.parse().with_context(|| format!("--region {text}: {address} is no address"))?;
+            Ok((RegionSettings::named(name, &display_name(name)), address))
+        };
+        self.regions.iter().map(one).collect()
+    }
+}
+
+/// What Azure's `x-ms-region` says for the regions that appear in our examples; others show their plain name.
+fn display_name(region: &str) -> String {
+    match region {
+        "swedencentral" => "Sweden Central",
+        "francecentral" => "France Central",
+        "germanywestcentral" => "Germany West Central",
+        "westeurope" => "West Europe",
+        "northeurope" => "North Europe",
+        "eastus" => "East US",
+        "eastus2" => "East US 2",
+        "westus" => "West US",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// A configuration for `sealane serve`; the key comes from the environment variable `SIMULATED_KEY`.
+fn configuration(regions: &[Running]) -> String {
+    let resources = regions.iter().map(|one| {
+        format!(
+            "  - name: {0}\n    region: {0}\n    boundary: simulated\n    endpoint: {1}\n    auth: {{ api_key: {{ env: \
+             SIMULATED_KEY }} }}   # simulated-key\n",
+            one.region, one.endpoint
+        )
+    });
+    let targets = |deployment: &str| -> String {
+        let target = |one: &Running| format!("      - {{ resource: {}, deployment: {deployment} }}\n", one.region);
+        regions.iter().map(target).collect()
+    };
+    format!(
+        "resources:\n{}models:\n  - name: gpt-4o\n    targets:\n{}  - name: text-embedding-3-large\n    kind: embedding\n    \
+         dimensions: 3072\n    targets:\n{}",
+        resources.collect::<String>(),
+        targets("gpt-4o"),
+        targets("text-embedding-3-large")
+    )
+}
