@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use sealane_core::router::{Router, Snapshot};
+use sealane_core::{
+    policy::Policy,
+    router::{Router, Snapshot},
+};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -34,9 +37,6 @@ use crate::{
     },
     upstream::Upstream,
 };
-
-/// Bytes of a reply, whatever a caller says that it takes: 2048 vectors of 3072 numbers are 25 MB.
-const LONGEST_RESPONSE_BYTES: usize = 64 << 20;
 
 const SERVICES: [&str; 3] = ["sealane.v1.InferenceService", "sealane.v1.RegionService", "sealane.v1.OperatorService"];
 
@@ -75,43 +75,50 @@ impl Server<Azure> {
         let clock = Clock::start();
         // Jitter need not be secret, only different in every process.
         let seed = RandomState::new().build_hasher().finish();
-        let azure = Azure::new(config.resources.clone(), ResponseBounds::default())?;
-        let router = Router::new(config.routes.clone(), config.thresholds.clone(), seed, clock.now());
-        Self::bind(ServerSettings::from(config), azure, router, clock).await
+        let settings = ServerSettings::of(&config);
+        let azure = Azure::new(config.resources, ResponseBounds::default())?;
+        let router = Router::new(config.routes, config.thresholds, seed, clock.now());
+        Self::bind(settings, azure, router, clock).await
     }
 }
 
-impl From<Config> for ServerSettings {
-    fn from(config: Config) -> Self {
-        let deadlines = |(default, longest)| DeadlineRules { default, longest };
+impl ServerSettings {
+    fn of(config: &Config) -> Self {
+        let limits = &config.limits;
         let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
         regions.sort_unstable();
         regions.dedup();
+        let caller =
+            |name: &Arc<str>, policy: &Arc<Policy>| Caller { name: Arc::clone(name), policy: Arc::clone(policy) };
         let callers = if config.callers.is_empty() {
-            Callers::Anyone(Caller { name: "".into(), policy: config.default_policy })
+            Callers::Anyone(caller(&"".into(), &config.default_policy))
         } else {
-            let known = config.callers.into_iter();
-            Callers::Known(known.map(|one| (one.token, Caller { name: one.name, policy: one.policy })).collect())
+            Callers::Known(
+                config.callers.iter().map(|one| (one.token.clone(), caller(&one.name, &one.policy))).collect(),
+            )
         };
         Self {
             listen: config.listen,
             rules: Arc::new(InferenceRules {
                 callers,
-                unary_deadlines: deadlines(config.limits.unary_deadlines),
-                stream_deadlines: deadlines(config.limits.stream_deadlines),
+                unary_deadlines: DeadlineRules { default: limits.default_deadline, longest: limits.max_deadline },
+                stream_deadlines: DeadlineRules {
+                    default: limits.stream_default_deadline,
+                    longest: limits.stream_max_deadline,
+                },
                 regions,
-                image_uris: config.image_uris,
-                extra_params: config.extra_params,
-                max_response_bytes: config.limits.max_response_bytes,
-                longest_response_bytes: LONGEST_RESPONSE_BYTES,
-                config_revision: config.revision,
+                image_uris: config.images.allow_uri,
+                extra_params: config.extra_params.clone(),
+                max_response_bytes: limits.max_response_bytes,
+                longest_response_bytes: limits.longest_response_bytes,
+                config_revision: config.revision.clone(),
                 ending: CancellationToken::new(),
             }),
-            max_request_bytes: config.limits.max_request_bytes,
-            max_concurrent_streams: config.limits.max_concurrent_calls,
+            max_request_bytes: limits.max_request_bytes,
+            max_concurrent_streams: limits.max_concurrent_streams,
             reflection: config.reflection,
-            drain_delay: config.drain_delay,
-            drain_grace: config.drain_grace,
+            drain_delay: config.drain.delay,
+            drain_grace: config.drain.grace,
         }
     }
 }

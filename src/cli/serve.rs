@@ -6,7 +6,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
 use super::{Output, outcome::Outcome};
-use crate::{config::Config, server::Server, telemetry::Telemetry};
+use crate::{
+    config::Config,
+    server::Server,
+    telemetry::{LogStyle, Telemetry, TelemetrySettings},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -25,13 +29,14 @@ impl Serve {
     pub(super) fn run(self, output: Output) -> Outcome {
         let mut config = Config::load(&self.config)?;
         if let Some(listen) = self.listen {
-            if config.callers.is_empty() && !listen.ip().is_loopback() {
-                let why = "without `callers` in the configuration the service listens on loopback addresses only";
-                return Err(anyhow::anyhow!("--listen {listen}: {why}").into());
-            }
-            config.listen = listen;
+            config.listen_on(listen).map_err(anyhow::Error::from)?;
         }
-        let telemetry = Telemetry::install(&config.telemetry).map_err(anyhow::Error::from)?;
+        let settings = TelemetrySettings {
+            otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
+            service_name: config.telemetry.service_name.clone(),
+            logs: LogStyle::Json,
+        };
+        let telemetry = Telemetry::install(&settings).map_err(anyhow::Error::from)?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         if let Some(workers) = self.workers {
             runtime.worker_threads(workers.into());

@@ -114,12 +114,14 @@ fn configuration(regions: &[Running]) -> String {
         )
     });
     let targets = |deployment: &str| -> String {
-        let target = |one: &Running| format!("      - {{ resource: {}, deployment: {deployment} }}\n", one.region);
+        let target = |one: &Running| {
+            format!("      - {{ resource: {}, deployment: {deployment}, sku: Standard }}\n", one.region)
+        };
         regions.iter().map(target).collect()
     };
     format!(
         "resources:\n{}models:\n  - name: gpt-4o\n    targets:\n{}  - name: text-embedding-3-large\n    kind: embedding\n    \
-         dimensions: 3072\n    targets:\n{}",
+         targets:\n{}",
         resources.collect::<String>(),
         targets("gpt-4o"),
         targets("text-embedding-3-large")

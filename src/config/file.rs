@@ -1,37 +1,40 @@
-//! The file as it is written: names, defaults and docs of every key. `sealane config schema` prints these as JSON
-//! Schema for editors; `super::build` turns them into a [`Config`](super::Config).
-use std::net::SocketAddr;
+//! The file as it is written. Every key has its unit and default here; `sealane config schema` prints this for editors.
+use std::{net::SocketAddr, time::Duration};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_saphyr::Spanned;
+use sealane_core::{
+    domain::{ModelKind, ProcessingScope, Sku, UpstreamStream},
+    router::Thresholds,
+};
+use serde::{Deserialize, Serialize};
 
-use super::span::Span;
+use super::value::{Bytes, PathFamily, SecretRef, Setting};
 
-/// Sealane's configuration. Only `resources` and `models` are required.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// The configuration of Sealane.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "sealane.yaml")]
 pub(super) struct File {
-    /// Where to listen for gRPC. Default `127.0.0.1:50051`. Without `callers` only loopback addresses are allowed.
-    #[schemars(with = "Option<String>")]
-    pub(super) listen: Option<Spanned<SocketAddr>>,
-    /// Azure OpenAI resources.
+    /// IP address and port to listen on. Without `callers` it must be a loopback address. Default 127.0.0.1:50051.
+    #[serde(default = "default_listen")]
+    pub(super) listen: Setting<SocketAddr>,
+    /// Azure OpenAI resources: endpoint and credentials, each in one region.
     pub(super) resources: Vec<Resource>,
-    /// What callers may ask for, and which deployments answer.
+    /// What callers may ask for, and the deployments that serve it.
     pub(super) models: Vec<Model>,
-    /// Which regions, boundaries and processing scopes a caller's data may go to.
+    /// Where callers' data may go. Default: none but the built-in `unrestricted`.
     #[serde(default)]
-    pub(super) policies: Vec<Policy>,
-    /// Policy of calls where no callers are configured. Default: every target is permitted.
-    #[schemars(with = "Option<String>")]
-    pub(super) default_policy: Option<Spanned<String>>,
+    pub(super) policies: Vec<PolicyEntry>,
+    /// The policy of every call where no `callers` are configured. Default `unrestricted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) default_policy: Option<Setting<String>>,
     /// Who may call. Default: whoever reaches the service, which then listens on loopback only.
     #[serde(default)]
-    pub(super) callers: Vec<Caller>,
-    /// Sizes and deadlines.
+    pub(super) callers: Vec<CallerEntry>,
+    /// Sizes, deadlines and counts.
     #[serde(default)]
     pub(super) limits: Limits,
-    /// When an attempt is given up, and what happens then.
+    /// When an attempt is given up and another target tried.
     #[serde(default)]
     pub(super) failover: Failover,
     /// How the service stops.
@@ -40,292 +43,341 @@ pub(super) struct File {
     /// Traces.
     #[serde(default)]
     pub(super) telemetry: Telemetry,
-    /// Images in prompts.
+    /// Serve gRPC reflection, so that grpcurl can list and describe. Default true.
+    #[serde(default = "yes")]
+    pub(super) reflection: Setting<bool>,
+    /// Pictures in requests.
     #[serde(default)]
     pub(super) images: Images,
-    /// Serve gRPC reflection, for grpcurl and its like. Default true.
-    pub(super) reflection: Option<bool>,
 }
 
-/// One Azure OpenAI resource.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// One Azure OpenAI resource in one region.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Resource {
-    /// Your name for it.
-    #[schemars(with = "String")]
-    pub(super) name: Spanned<String>,
+    /// A name of your choice; targets refer to it.
+    pub(super) name: Setting<String>,
     /// Azure region, such as `swedencentral`.
-    #[schemars(with = "String")]
-    pub(super) region: Spanned<String>,
-    /// Your label for the region's data boundary, such as `eu`.
-    #[schemars(with = "Option<String>")]
-    pub(super) boundary: Option<Spanned<String>>,
-    /// Such as `https://contoso-swc.openai.azure.com`.
-    #[schemars(with = "String")]
-    pub(super) endpoint: Spanned<String>,
-    /// How the service proves itself.
+    pub(super) region: Setting<String>,
+    /// Data boundary label of that region, such as `eu`; one region has one label. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) boundary: Option<Setting<String>>,
+    /// Scheme and host, such as `https://contoso-swc.openai.azure.com`; without `/openai`.
+    pub(super) endpoint: Setting<String>,
+    /// How the service proves itself there.
     pub(super) auth: Auth,
-    /// Path style of all operations: a dated api-version such as `2024-10-21`, or `v1`. Default `2024-10-21`.
-    #[schemars(with = "Option<String>")]
-    pub(super) api_version: Option<Spanned<String>>,
-    /// The same for embeddings only. Default: as `api_version`.
-    #[schemars(with = "Option<String>")]
-    pub(super) embeddings_api_version: Option<Spanned<String>>,
-    /// Allow `http:` to an address that is not loopback. Default false.
+    /// Addresses of chat completions.
     #[serde(default)]
-    pub(super) allow_insecure: bool,
-    /// Limit for DNS, TCP and TLS together. Default `2s`.
-    #[schemars(with = "Option<String>")]
-    pub(super) connect_timeout: Option<Spanned<Span>>,
+    pub(super) chat: OperationPath,
+    /// Addresses of embeddings.
+    #[serde(default)]
+    pub(super) embeddings: OperationPath,
+    /// Permits an `http:` endpoint that is not on loopback: keys and prompts then travel in the clear. Default false.
+    #[serde(default = "no")]
+    pub(super) allow_insecure: Setting<bool>,
+    /// Limit for DNS, TCP and TLS together. Default 2s.
+    #[serde(default = "default_connect_timeout")]
+    pub(super) connect_timeout: Setting<Duration>,
 }
 
 /// How the service proves itself to a resource.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub(super) enum Auth {
-    /// A key of the resource.
-    ApiKey(#[schemars(with = "Secret")] Spanned<Secret>),
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    /// One of the resource's two keys.
+    pub(super) api_key: SecretRef,
 }
 
-/// Where a secret is found. It never stands in the file itself.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub(super) enum Secret {
-    /// Name of an environment variable.
-    Env(String),
-    /// Path of a file; white space around its content is dropped.
-    File(std::path::PathBuf),
+/// Which of Azure's two families of addresses an operation uses.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct OperationPath {
+    /// `dated` (`/openai/deployments/...?api-version=`) or `v1` (`/openai/v1/...`). Default dated.
+    pub(super) path: Setting<PathFamily>,
+    /// Only with `dated`. Default 2024-10-21, the last generally available one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) api_version: Option<Setting<String>>,
 }
 
-/// A model that callers may ask for.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// A logical model and its route.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Model {
-    /// The name callers use.
-    #[schemars(with = "String")]
-    pub(super) name: Spanned<String>,
-    /// What it does. Default `chat`.
-    #[serde(default)]
-    pub(super) kind: Kind,
-    /// It thinks in silence before it answers (o-series, gpt-5): minutes are normal. Default false.
-    #[serde(default)]
-    pub(super) reasoning: bool,
-    /// How unary `Complete` calls are made upstream. Default `auto`: streamed, so that silence is seen at once.
-    #[serde(default)]
-    pub(super) upstream_stream: UpstreamStream,
-    /// Further upstream parameters that requests may set through `extra_params`. Default none.
-    #[serde(default)]
-    pub(super) extra_params: Vec<String>,
-    /// Embeddings only: version of the model, part of the embedding space's id.
-    pub(super) version: Option<String>,
-    /// Embeddings only: full length of its vectors, part of the embedding space's id.
-    pub(super) dimensions: Option<u32>,
-    /// Deployments in order of preference; the first is the primary.
-    #[schemars(with = "Vec<Target>")]
-    pub(super) targets: Spanned<Vec<Target>>,
+    /// The name that callers use.
+    pub(super) name: Setting<String>,
+    /// `chat` or `embedding`. Default chat.
+    #[serde(default = "chat")]
+    pub(super) kind: Setting<ModelKind>,
+    /// The model thinks in silence before it speaks, so it gets longer limits. Default false.
+    #[serde(default = "no")]
+    pub(super) reasoning: Setting<bool>,
+    /// `auto`: whole answers are streamed from Azure and assembled here, so that trouble is seen at once; `never`:
+    /// Azure's unary form. Default auto.
+    #[serde(default = "auto")]
+    pub(super) upstream_stream: Setting<UpstreamStream>,
+    /// Names that requests may pass in `extra_params`. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) extra_params: Vec<Setting<String>>,
+    /// Embedding models only: what makes their vectors comparable. Default: by the model's name where it is one of
+    /// Azure's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) embedding: Option<EmbeddingSpace>,
+    /// Deployments in order of preference; the first is the primary, the rest are standbys.
+    pub(super) targets: Vec<TargetEntry>,
 }
 
-/// What a model does.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    /// Chat completions.
-    #[default]
-    Chat,
-    /// Embeddings.
-    Embedding,
+/// What makes vectors comparable: equal for all targets of a model.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct EmbeddingSpace {
+    /// Azure's name of the model, such as `text-embedding-3-large`. Default: the model's `name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) model: Option<Setting<String>>,
+    /// Azure's model version. Default: the one in service, where the model is one of Azure's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<Setting<String>>,
+    /// Length of a vector. Default: the model's own, where it is one of Azure's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dimensions: Option<Setting<u32>>,
 }
 
-/// How unary calls are made upstream.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum UpstreamStream {
-    /// Streamed and assembled by the service.
-    #[default]
-    Auto,
-    /// In Azure's unary form.
-    Never,
-}
-
-/// One deployment of a model.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// One deployment.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Target {
-    /// Name of the resource.
-    #[schemars(with = "String")]
-    pub(super) resource: Spanned<String>,
+pub(super) struct TargetEntry {
+    /// Name of a resource.
+    pub(super) resource: Setting<String>,
     /// Azure deployment name.
-    #[schemars(with = "String")]
-    pub(super) deployment: Spanned<String>,
-    /// Deployment type. It decides where Azure may compute. Default `Standard`.
-    #[serde(default)]
-    pub(super) sku: Sku,
-    /// Deployment type of the deployment that this one spills over to, if one is configured in Azure. The target then
-    /// counts as the wider of the two.
-    pub(super) spillover_sku: Option<Sku>,
-    /// Embeddings only: version deployed here. Default: the model's.
-    #[schemars(with = "Option<String>")]
-    pub(super) version: Option<Spanned<String>>,
-    /// Embeddings only: full length of the vectors here. Default: the model's.
-    #[schemars(with = "Option<u32>")]
-    pub(super) dimensions: Option<Spanned<u32>>,
+    pub(super) deployment: Setting<String>,
+    /// Deployment type (`sku.name` in Azure): says where Azure may compute, so it has no default.
+    pub(super) sku: Setting<Sku>,
+    /// The deployment that Azure spills over to from a provisioned one, if that is set up: it widens where Azure may
+    /// compute. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) spillover: Option<Spillover>,
+    /// Embedding models only: this deployment's own claim; must equal that of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) embedding: Option<EmbeddingSpace>,
 }
 
-/// Azure's deployment types.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[allow(missing_docs)] // Azure's own words
-pub(super) enum Sku {
-    #[default]
-    Standard,
-    ProvisionedManaged,
-    DataZoneStandard,
-    DataZoneProvisionedManaged,
-    GlobalStandard,
-    GlobalProvisionedManaged,
-    DeveloperTier,
-}
-
-/// Where data may go. Empty lists permit all.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// Where a provisioned deployment spills over to.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Policy {
-    /// Your name for it.
-    #[schemars(with = "String")]
-    pub(super) name: Spanned<String>,
-    /// Azure regions.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub(super) regions: Vec<Spanned<String>>,
-    /// Data boundary labels.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub(super) boundaries: Vec<Spanned<String>>,
-    /// Widest processing scope. Default `regional`: wider ones must be asked for.
-    #[serde(default)]
-    pub(super) max_scope: Scope,
+pub(super) struct Spillover {
+    /// Azure deployment name.
+    pub(super) deployment: Setting<String>,
+    /// Its deployment type.
+    pub(super) sku: Setting<Sku>,
 }
 
-/// Where Azure may compute.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Scope {
-    /// In the deployment's own region.
-    #[default]
-    Regional,
-    /// Anywhere in its data zone.
-    DataZone,
-    /// Anywhere.
-    Global,
+/// Where callers' data may go.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyEntry {
+    /// A name of your choice; callers refer to it.
+    pub(super) name: Setting<String>,
+    /// Azure regions. Default: any.
+    #[serde(default)]
+    pub(super) regions: Vec<Setting<String>>,
+    /// Data boundary labels. Default: any.
+    #[serde(default)]
+    pub(super) boundaries: Vec<Setting<String>>,
+    /// Widest processing scope: `regional`, `data_zone` or `global`. Default regional.
+    #[serde(default = "regional")]
+    pub(super) max_scope: Setting<ProcessingScope>,
 }
 
 /// A client of the service.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Caller {
-    /// Its name in traces.
-    #[schemars(with = "String")]
-    pub(super) name: Spanned<String>,
-    /// Its bearer token, at least 16 characters.
-    #[schemars(with = "Secret")]
-    pub(super) token: Spanned<Secret>,
-    /// Name of the policy its data is bound to.
-    #[schemars(with = "String")]
-    pub(super) policy: Spanned<String>,
+pub(super) struct CallerEntry {
+    /// A name of your choice; shown in spans and in the journal.
+    pub(super) name: Setting<String>,
+    /// The bearer token it sends.
+    pub(super) token: SecretRef,
+    /// Name of the policy that binds its data; `unrestricted` is built in.
+    pub(super) policy: Setting<String>,
 }
 
-/// Sizes and deadlines.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// Sizes, deadlines and counts.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Bytes of a request. Default 16 MiB.
-    #[schemars(with = "Option<u64>")]
-    pub(super) max_request_bytes: Option<Spanned<usize>>,
-    /// Bytes of a reply, unless the caller states that it takes more. Default 4 MiB less 64 KiB: what gRPC clients
-    /// take by default.
-    #[schemars(with = "Option<u64>")]
-    pub(super) max_response_bytes: Option<Spanned<usize>>,
-    /// Deadline of a unary call that states none. Default `60s`.
-    #[schemars(with = "Option<String>")]
-    pub(super) default_deadline: Option<Spanned<Span>>,
-    /// Longest deadline of a unary call. Default `10m`.
-    #[schemars(with = "Option<String>")]
-    pub(super) max_deadline: Option<Spanned<Span>>,
-    /// Deadline of a stream that states none. Default `10m`.
-    #[schemars(with = "Option<String>")]
-    pub(super) default_stream_deadline: Option<Spanned<Span>>,
-    /// Longest deadline of a stream. Default `1h`.
-    #[schemars(with = "Option<String>")]
-    pub(super) max_stream_deadline: Option<Spanned<Span>>,
+    /// Bytes of a request. Default 16MiB.
+    pub(super) max_request_bytes: Setting<Bytes>,
+    /// Bytes of a reply to a caller that does not state that it takes more. Default 4032KiB: gRPC clients take 4 MiB.
+    pub(super) max_response_bytes: Setting<Bytes>,
+    /// Bytes of a reply, whatever the caller states. Default 64MiB.
+    pub(super) longest_response_bytes: Setting<Bytes>,
+    /// Deadline of a unary call that states none. Default 60s.
+    pub(super) default_deadline: Setting<Duration>,
+    /// Longest deadline of a unary call. Default 10m.
+    pub(super) max_deadline: Setting<Duration>,
+    /// Deadline of a stream that states none. Default 10m.
+    pub(super) stream_default_deadline: Setting<Duration>,
+    /// Longest deadline of a stream. Default 1h.
+    pub(super) stream_max_deadline: Setting<Duration>,
     /// Calls in flight on one connection. Default 256.
-    #[schemars(with = "Option<u32>")]
-    pub(super) max_concurrent_calls: Option<Spanned<u32>>,
+    pub(super) max_concurrent_streams: Setting<u32>,
 }
 
-/// The router's numbers that are worth an operator's thought.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// When an attempt is given up and another target tried.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Failover {
-    /// Longest wait for the first content. Default `10s`; 1 s more for every 4000 prompt tokens.
-    #[schemars(with = "Option<String>")]
-    pub(super) first_content: Option<Spanned<Span>>,
-    /// The same for reasoning models. Default `5m`.
-    #[schemars(with = "Option<String>")]
-    pub(super) first_content_reasoning: Option<Spanned<Span>>,
-    /// Longest wait for a reply in Azure's unary form. Default `2m`.
-    #[schemars(with = "Option<String>")]
-    pub(super) unary_reply: Option<Spanned<Span>>,
-    /// Longest gap between two events of a stream. Default `10s`.
-    #[schemars(with = "Option<String>")]
-    pub(super) stall: Option<Spanned<Span>>,
-    /// The same for reasoning models. Default `60s`.
-    #[schemars(with = "Option<String>")]
-    pub(super) stall_reasoning: Option<Spanned<Span>>,
-    /// Share of the remaining time that an attempt may use while another region is left to rescue the call, in
-    /// percent. Default 60.
-    #[schemars(with = "Option<u32>")]
-    pub(super) attempt_share_percent: Option<Spanned<u32>>,
-    /// Shortest cooling after a 429. Default `1s`.
-    #[schemars(with = "Option<String>")]
-    pub(super) shortest_cooling: Option<Spanned<Span>>,
-    /// Longest cooling after a 429, whatever Azure's hint says. Default `60s`.
-    #[schemars(with = "Option<String>")]
-    pub(super) longest_cooling: Option<Spanned<Span>>,
-    /// Longest wait for a cooling region when no other is left. Default `5s`.
-    #[schemars(with = "Option<String>")]
-    pub(super) longest_wait: Option<Spanned<Span>>,
-    /// Second attempts at a sole region, as percent of its calls. Default 10.
-    #[schemars(with = "Option<u32>")]
-    pub(super) retry_budget_percent: Option<Spanned<u32>>,
+    /// Longest wait for the first content of a chat answer, or for the head of an embeddings reply. Default 10s.
+    pub(super) first_content: Setting<Duration>,
+    /// Added for every 4 000 prompt tokens. Default 1s.
+    pub(super) first_content_per_4000_tokens: Setting<Duration>,
+    /// The same limit for models marked `reasoning`. Default 5m.
+    pub(super) first_content_reasoning: Setting<Duration>,
+    /// Longest wait for a chat reply in Azure's unary form. Default 2m.
+    pub(super) unary_reply: Setting<Duration>,
+    /// Longest gap between two events of a stream. Default 10s.
+    pub(super) stall: Setting<Duration>,
+    /// The same for models marked `reasoning`. Default 1m.
+    pub(super) stall_reasoning: Setting<Duration>,
+    /// Share of the remaining time that an attempt may use while another target is left, in percent, 10 to 90.
+    /// Default 60.
+    pub(super) attempt_share_percent: Setting<u32>,
+    /// Shortest cooling after a 429, whatever Azure's hint says. Default 1s.
+    pub(super) cooling_shortest: Setting<Duration>,
+    /// Longest cooling after a 429, whatever Azure's hint says. Default 1m.
+    pub(super) cooling_longest: Setting<Duration>,
+    /// Longest wait for a cooling target when no other is left. Default 5s.
+    pub(super) longest_wait: Setting<Duration>,
+    /// Further attempts at a sole permitted target, for one call, 0 to 5. Default 2.
+    pub(super) retries: Setting<u32>,
+    /// Such attempts as a share of its calls, in percent. Default 10.
+    pub(super) retry_budget_percent: Setting<u32>,
+    /// Pause before such an attempt; doubles, half of it jittered. Default 200ms.
+    pub(super) retry_pause: Setting<Duration>,
 }
 
 /// How the service stops.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Drain {
-    /// Calls are still taken this long after health turned, so that load balancers notice first. Default `5s`.
-    #[schemars(with = "Option<String>")]
-    pub(super) delay: Option<Spanned<Span>>,
-    /// Calls in flight may take this long to finish after that. Default `2m`.
-    #[schemars(with = "Option<String>")]
-    pub(super) grace: Option<Spanned<Span>>,
+    /// How long calls are still taken after the health turned, so that load balancers notice first. Default 5s; 0s is
+    /// allowed.
+    pub(super) delay: Setting<Duration>,
+    /// How long calls in flight may take to finish after that. Default 2m.
+    pub(super) grace: Setting<Duration>,
 }
 
 /// Traces.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Telemetry {
-    /// OTLP over gRPC, such as `http://localhost:4317`. Default: nothing is exported. The usual `OTEL_...`
-    /// environment variables win.
-    pub(super) otlp_endpoint: Option<String>,
-    /// `service.name`. Default `sealane`.
-    pub(super) service_name: Option<String>,
+    /// OTLP over gRPC, such as `http://localhost:4317`; `OTEL_EXPORTER_OTLP_ENDPOINT` wins. Default: nothing is
+    /// exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) otlp_endpoint: Option<Setting<String>>,
+    /// `service.name` of the spans; `OTEL_SERVICE_NAME` wins. Default sealane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service_name: Option<Setting<String>>,
 }
 
-/// Images in prompts.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// Pictures in requests.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Images {
-    /// Let callers give images as addresses, which Azure then fetches. Default false.
-    #[serde(default)]
-    pub(super) allow_uri: bool,
+    /// Permits pictures by address, which makes Azure call a third party. Default false.
+    pub(super) allow_uri: Setting<bool>,
+}
+
+impl File {
+    /// Hides what endpoints and references to secrets name.
+    pub(super) fn redact(&mut self) {
+        for resource in &mut self.resources {
+            resource.endpoint = "***".to_owned().into();
+            resource.auth.api_key.redact();
+        }
+        for caller in &mut self.callers {
+            caller.token.redact();
+        }
+    }
+}
+
+fn default_listen() -> Setting<SocketAddr> {
+    SocketAddr::from(([127, 0, 0, 1], 50051)).into()
+}
+
+fn default_connect_timeout() -> Setting<Duration> {
+    Duration::from_secs(2).into()
+}
+
+fn yes() -> Setting<bool> {
+    true.into()
+}
+
+fn no() -> Setting<bool> {
+    false.into()
+}
+
+fn chat() -> Setting<ModelKind> {
+    ModelKind::Chat.into()
+}
+
+fn auto() -> Setting<UpstreamStream> {
+    UpstreamStream::Auto.into()
+}
+
+fn regional() -> Setting<ProcessingScope> {
+    ProcessingScope::Regional.into()
+}
+
+impl Default for OperationPath {
+    fn default() -> Self {
+        Self { path: PathFamily::Dated.into(), api_version: None }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_request_bytes: Bytes(16 << 20).into(),
+            // What a gRPC client takes by default, less room for the message around the content.
+            max_response_bytes: Bytes((4 << 20) - (64 << 10)).into(),
+            longest_response_bytes: Bytes(64 << 20).into(),
+            default_deadline: Duration::from_secs(60).into(),
+            max_deadline: Duration::from_secs(600).into(),
+            stream_default_deadline: Duration::from_secs(600).into(),
+            stream_max_deadline: Duration::from_secs(3600).into(),
+            max_concurrent_streams: 256.into(),
+        }
+    }
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        let defaults = Thresholds::default();
+        Self {
+            first_content: defaults.first_content_floor.into(),
+            first_content_per_4000_tokens: defaults.first_content_per_4000_tokens.into(),
+            first_content_reasoning: defaults.first_content_reasoning.into(),
+            unary_reply: defaults.unary_reply.into(),
+            stall: defaults.stall.into(),
+            stall_reasoning: defaults.stall_reasoning.into(),
+            attempt_share_percent: defaults.attempt_share_percent.into(),
+            cooling_shortest: defaults.cooling.0.into(),
+            cooling_longest: defaults.cooling.1.into(),
+            longest_wait: defaults.longest_wait.into(),
+            retries: defaults.retries.into(),
+            retry_budget_percent: defaults.retry_budget_percent.into(),
+            retry_pause: defaults.retry_pause.into(),
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { delay: Duration::from_secs(5).into(), grace: Duration::from_secs(120).into() }
+    }
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self { allow_uri: no() }
+    }
 }

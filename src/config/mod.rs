@@ -1,122 +1,182 @@
-//! One YAML file -> a validated [`Config`] value, built once at start and handed down in parts.
+//! The configuration: one YAML file becomes one checked value.
 //!
-//! `file` is the file as it is written, `resolve` checks it and fills in defaults, `problem` says what is wrong and
-//! where. Secrets come from the environment or from files, never from the configuration itself.
+//! `file` is the file as written, `value` how single values are written; `resources`, `routes` and `access` check what
+//! the file says, each adding what it finds to one list, so that all problems are told at once; `settings` does the
+//! rest. Secrets are references, resolved here and never printed.
+mod access;
 mod file;
 mod problem;
-mod resolve;
+mod resources;
+mod routes;
 mod secret;
-mod span;
+mod settings;
+mod value;
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use sealane_core::{
     policy::Policy,
     router::{Routes, Thresholds},
 };
-use secrecy::SecretString;
 
-pub use problem::{ConfigError, Problem};
+pub use access::CallerSettings;
+pub use problem::{ConfigError, Place, Problem, Problems};
+pub use settings::{Drain, Images, Limits, Telemetry};
 
-use crate::{azure::ResourceSettings, telemetry::TelemetrySettings};
+use self::{file::File, problem::Findings, secret::Secrets};
+use crate::azure::ResourceSettings;
 
-/// Everything the service needs to know, checked.
-#[derive(Clone, Debug)]
+/// A checked configuration. Holds resolved secrets, which its `Debug` does not show.
+#[derive(Debug)]
 pub struct Config {
-    /// Short hash of the file: tells whether two replicas run the same configuration.
-    pub revision: String,
-    /// Where to listen for gRPC.
+    /// Where to listen.
     pub listen: SocketAddr,
-    /// A target's `resource_index` is the place in this list.
+    /// Azure OpenAI resources, in the order of the file; targets name them by index.
     pub resources: Vec<ResourceSettings>,
     /// Models and their targets.
     pub routes: Routes,
-    /// All policies.
+    /// Every configured policy; `unrestricted` is not among them.
     pub policies: Vec<Arc<Policy>>,
-    /// The policy of calls where no callers are configured.
+    /// The policy of every call where there are no callers.
     pub default_policy: Arc<Policy>,
     /// Who may call; empty: whoever reaches the service.
-    pub callers: Vec<KnownCaller>,
-    /// Sizes and deadlines.
+    pub callers: Vec<CallerSettings>,
+    /// Sizes, deadlines and counts.
     pub limits: Limits,
     /// The router's numbers.
     pub thresholds: Thresholds,
-    /// Calls are still taken this long after health turned.
-    pub drain_delay: Duration,
-    /// Calls in flight may take this long to finish after that.
-    pub drain_grace: Duration,
+    /// How the service stops.
+    pub drain: Drain,
     /// Traces.
-    pub telemetry: TelemetrySettings,
-    /// Serve reflection.
+    pub telemetry: Telemetry,
+    /// Serve gRPC reflection.
     pub reflection: bool,
-    /// Images may be given as addresses.
-    pub image_uris: bool,
-    /// Model name to the `extra_params` it takes.
+    /// Pictures in requests.
+    pub images: Images,
+    /// Model name to the `extra_params` that requests may pass; models without any are left out.
     pub extra_params: Vec<(String, Vec<String>)>,
-    /// What works but deserves a look.
+    /// What looks wrong but can be served with, each with its line.
     pub warnings: Vec<String>,
-}
-
-/// A client of the service.
-#[derive(Clone, Debug)]
-pub struct KnownCaller {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its bearer token.
-    pub token: SecretString,
-    /// What its data is bound to.
-    pub policy: Arc<Policy>,
-}
-
-/// Sizes and deadlines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a request.
-    pub max_request_bytes: usize,
-    /// Bytes of a reply, unless the caller states that it takes more.
-    pub max_response_bytes: usize,
-    /// Default and longest deadline of unary calls.
-    pub unary_deadlines: (Duration, Duration),
-    /// Default and longest deadline of streams.
-    pub stream_deadlines: (Duration, Duration),
-    /// Calls in flight on one connection.
-    pub max_concurrent_calls: u32,
+    /// Changes whenever the file's bytes do.
+    pub revision: String,
 }
 
 impl Config {
-    /// Reads a file; secrets come from the process's environment and from files.
+    /// Reads, checks and resolves a file.
     ///
     /// # Errors
-    /// With every problem found, each with its place.
+    /// When the file cannot be read, or with everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|error| ConfigError {
-            problems: vec![Problem {
-                file: name.clone(),
-                line: None,
-                column: None,
-                message: format!("cannot be read: {error}"),
-                snippet: String::new(),
-            }],
-        })?;
-        Self::from_yaml(&text, &name, &|variable| std::env::var(variable).ok())
+        Ok(Self::from_yaml(&read(path)?, &path.display().to_string(), |name| std::env::var(name).ok())?)
     }
 
-    /// The same from a text. `file` names it in errors; `environment` looks variables up.
+    /// Checks a file's text and resolves its secrets: environment variables with `env`, files relative to the folder
+    /// of `source_name`.
     ///
     /// # Errors
-    /// With every problem found, each with its place.
-    pub fn from_yaml(
-        text: &str,
-        file: &str,
-        environment: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
-        resolve::resolve(text, file, environment)
+    /// With everything that is wrong. Only what a human wrote against the grammar of the file (unknown or missing
+    /// keys, wrong shapes) is told one at a time.
+    pub fn from_yaml(text: &str, source_name: &str, env: impl Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        let mut findings = Findings::new(text, source_name);
+        let Some(file) = parse(text, &mut findings) else { return Err(findings.into_problems()) };
+        let secrets = Secrets::new(&env, Path::new(source_name).parent().unwrap_or(Path::new("")));
+        let resources = resources::check(&file.resources, &secrets, &mut findings);
+        let routes = routes::check(&file.models, &resources, &mut findings);
+        let access = access::check(&file, routes.as_ref(), &secrets, &mut findings);
+        let limits = settings::limits(&file.limits, &mut findings);
+        let thresholds = settings::thresholds(&file.failover, &mut findings);
+        let drain = settings::drain(&file.drain, &mut findings);
+        let telemetry = settings::telemetry(&file.telemetry, &mut findings);
+        let reflection = file.reflection.take(&mut findings).copied();
+        let images = settings::images(&file.images, &mut findings);
+        let extra_params = routes::extra_params(&file.models, &mut findings);
+        let listen = access::listen(&file, &mut findings);
+        let (Some(routes), Some(access), Some(limits), Some(thresholds), Some(drain)) =
+            (routes, access, limits, thresholds, drain)
+        else {
+            return Err(findings.into_problems());
+        };
+        let (Some(telemetry), Some(reflection), Some(images), Some(listen)) = (telemetry, reflection, images, listen)
+        else {
+            return Err(findings.into_problems());
+        };
+        Ok(Self {
+            listen,
+            resources: resources.into_settings(),
+            routes,
+            policies: access.policies,
+            default_policy: access.default_policy,
+            callers: access.callers,
+            limits,
+            thresholds,
+            drain,
+            telemetry,
+            reflection,
+            images,
+            extra_params,
+            warnings: findings.finish()?,
+            revision: revision(text),
+        })
+    }
+
+    /// Listens elsewhere than the file says.
+    ///
+    /// # Errors
+    /// When the address is not on loopback and no callers are configured.
+    pub fn listen_on(&mut self, address: SocketAddr) -> Result<(), OpenToAnyone> {
+        if !address.ip().is_loopback() && self.callers.is_empty() {
+            return Err(OpenToAnyone { address });
+        }
+        self.listen = address;
+        Ok(())
     }
 }
 
+/// The address can be reached from elsewhere, and nobody would have to prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{address}` can be reached from other machines, but no `callers` are configured; listen on 127.0.0.1 or add callers"
+)]
+pub struct OpenToAnyone {
+    /// Where the service was to listen.
+    pub address: SocketAddr,
+}
+
 /// JSON Schema of the file, for editors.
-pub fn json_schema() -> String {
-    let schema = schemars::schema_for!(file::File);
-    serde_json::to_string_pretty(&schema).unwrap_or_default()
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(File).into()
+}
+
+/// The file with every default filled in, as YAML; secrets stay references. `redacted` also hides what the references
+/// and endpoints name.
+///
+/// # Errors
+/// When the file cannot be read, or does not have the shape of a configuration.
+pub fn effective(path: &Path, redacted: bool) -> Result<String, ConfigError> {
+    let text = read(path)?;
+    let source_name = path.display().to_string();
+    let mut findings = Findings::new(&text, &source_name);
+    let Some(mut file) = parse(&text, &mut findings) else { return Err(findings.into_problems().into()) };
+    if redacted {
+        file.redact();
+    }
+    let shown = serde_saphyr::to_string(&file);
+    shown.map_err(|error| ConfigError::Unreadable { path: path.into(), reason: std::io::Error::other(error) })
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable { path: path.into(), reason })
+}
+
+fn parse(text: &str, findings: &mut Findings<'_>) -> Option<File> {
+    let plain = serde_saphyr::options! { with_snippet: false };
+    serde_saphyr::from_str_with_options::<File>(text, plain).map_err(|error| findings.refuse_yaml(&error)).ok()
+}
+
+/// FNV-1a: the same in every build, and no secret depends on it.
+fn revision(text: &str) -> String {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
 }

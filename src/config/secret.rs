@@ -1,29 +1,47 @@
-//! Secrets: found in the environment or in files, never printed.
-use std::fs;
+//! Resolves references to secrets. What comes out never appears in a message.
+use std::{fs, path::Path};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use super::file::Secret;
+use super::{
+    problem::Findings,
+    value::{SecretRef, SecretSource},
+};
 
-/// The secret, or why there is none. The reason names the variable or path and never the content.
-pub(super) fn find(secret: &Secret, environment: &dyn Fn(&str) -> Option<String>) -> Result<SecretString, String> {
-    let (content, place) = match secret {
-        Secret::Env(name) => {
-            let value = environment(name).ok_or_else(|| format!("environment variable {name} is not set"))?;
-            (value, format!("environment variable {name}"))
-        }
-        Secret::File(path) => {
-            let value =
-                fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-            (value, path.display().to_string())
-        }
-    };
-    let content = content.trim();
-    if content.is_empty() {
-        return Err(format!("{place} is empty"));
+/// Where references lead.
+pub(super) struct Secrets<'a> {
+    env: &'a dyn Fn(&str) -> Option<String>,
+    folder: &'a Path,
+}
+
+impl<'a> Secrets<'a> {
+    /// Variables come from `env`, files are relative to `folder`.
+    pub(super) fn new(env: &'a dyn Fn(&str) -> Option<String>, folder: &'a Path) -> Self {
+        Self { env, folder }
     }
-    if !content.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("{place} holds white space or characters that are not ASCII; a key or token has none"));
+
+    /// The secret; `None`, told to `findings` under the name `key`, if there is none.
+    pub(super) fn resolve(&self, key: &str, from: &SecretRef, findings: &mut Findings<'_>) -> Option<SecretString> {
+        let found = match &from.source {
+            SecretSource::Env(name) => {
+                (self.env)(name).ok_or_else(|| format!("{key}: the environment variable `{name}` is not set"))
+            }
+            SecretSource::File(path) => fs::read_to_string(self.folder.join(path))
+                .map_err(|reason| format!("{key}: cannot read the file `{path}`: {reason}")),
+            SecretSource::Literal => Err(format!(
+                "{key}: secrets are not written into this file; refer to one with `{{ env: NAME }}` or `{{ file: PATH }}`"
+            )),
+        };
+        let secret = found.and_then(|text| {
+            let secret = SecretString::from(text.trim());
+            match secret.expose_secret() {
+                "" => Err(format!("{key}: the secret that it refers to is empty")),
+                text if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                    Err(format!("{key}: the secret that it refers to is not one word of printable ASCII characters"))
+                }
+                _ => Ok(secret),
+            }
+        });
+        secret.map_err(|message| findings.refuse(from.place, message)).ok()
     }
-    Ok(SecretString::from(content))
 }

@@ -40,25 +40,24 @@ listen: 127.0.0.1:0
 resources:
   - {{ name: swc, region: swedencentral, boundary: eu, endpoint: 'http://{}', auth: {{ api_key: {{ env: KEY }} }} }}
   - {{ name: frc, region: francecentral, boundary: eu, endpoint: 'http://{}', auth: {{ api_key: {{ env: KEY }} }},
-      api_version: v1 }}
+      chat: {{ path: v1 }}, embeddings: {{ path: v1 }} }}
 models:
   - name: gpt-4o
-    targets: [{{ resource: swc, deployment: gpt-4o }}, {{ resource: frc, deployment: gpt-4o }}]
+    targets: [{{ resource: swc, deployment: gpt-4o, sku: Standard }}, {{ resource: frc, deployment: gpt-4o, sku: Standard }}]
   - name: gpt-4o-unary
     upstream_stream: never
-    targets: [{{ resource: swc, deployment: gpt-4o }}, {{ resource: frc, deployment: gpt-4o }}]
+    targets: [{{ resource: swc, deployment: gpt-4o, sku: Standard }}, {{ resource: frc, deployment: gpt-4o, sku: Standard }}]
   - name: text-embedding-3-large
     kind: embedding
-    dimensions: 3072
     targets:
-      - {{ resource: swc, deployment: text-embedding-3-large }}
-      - {{ resource: frc, deployment: text-embedding-3-large }}
+      - {{ resource: swc, deployment: text-embedding-3-large, sku: Standard }}
+      - {{ resource: frc, deployment: text-embedding-3-large, sku: Standard }}
 {extra}",
             primary.address(),
             standby.address()
         );
         let key = |name: &str| (name == "KEY").then(|| "simulated-key".to_owned());
-        let config = Config::from_yaml(&yaml, "test.yaml", &key).unwrap_or_else(|error| panic!("{error}"));
+        let config = Config::from_yaml(&yaml, "test.yaml", key).unwrap_or_else(|error| panic!("{error}"));
         let server = Server::from_config(config).await.unwrap();
         let address = server.local_addr().unwrap();
         tokio::spawn(server.serve(std::future::pending()));
@@ -107,7 +106,7 @@ async fn a_call_of_every_kind_is_served_by_the_primary() {
     assert_eq!((streamed, region.as_str(), ended), (text(&reply), "swedencentral", true));
     let vectors = world.inference().embed(embed(&["one", "two"])).await.unwrap().into_inner();
     assert_eq!((vectors.dimensions, vectors.embeddings.len()), (3072, 2));
-    assert_eq!(vectors.embedding_space, "text-embedding-3-large/-/3072");
+    assert_eq!(vectors.embedding_space, "text-embedding-3-large/1/3072");
 }
 
 #[tokio::test]

@@ -1,0 +1,239 @@
+//! Checks the models and turns their targets into routes.
+use std::{collections::HashMap, sync::Arc};
+
+use sealane_core::{
+    domain::{ModelKind, Target, TargetId},
+    router::Routes,
+};
+
+use super::{
+    file::{EmbeddingSpace, Model, TargetEntry},
+    problem::{Findings, Place, suggest},
+    resources::{CheckedResource, Resources},
+    value::Setting,
+};
+
+/// Azure's own embedding models: version in service and full length of a vector. Source: Microsoft's list of models,
+/// May 2026.
+const AZURE_EMBEDDINGS: [(&str, &str, u32); 3] = [
+    ("text-embedding-3-large", "1", 3072),
+    ("text-embedding-3-small", "1", 1536),
+    ("text-embedding-ada-002", "2", 1536),
+];
+
+/// Azure's own bound is far below; this one keeps a slip of the finger from being believed.
+const MAX_DIMENSIONS: u32 = 65_536;
+
+pub(super) fn check(models: &[Model], resources: &Resources, findings: &mut Findings<'_>) -> Option<Routes> {
+    if models.is_empty() {
+        findings.refuse(Place::default(), "`models` is empty: nothing can be asked for");
+    }
+    let mut lines: HashMap<&str, usize> = HashMap::new();
+    let mut targets = Vec::new();
+    let mut used = vec![false; resources.list.len()];
+    for model in models {
+        let Some(name) = model.name.take(findings) else { continue };
+        if let Some(line) = lines.insert(name, model.name.place.line) {
+            findings.refuse(model.name.place, format!("model `{name}` is already defined on line {line}"));
+            continue;
+        }
+        check_model(name, model, resources, &mut used, &mut targets, findings);
+    }
+    for (resource, _) in resources.list.iter().zip(used).filter(|(_, used)| !used) {
+        findings.warn(resource.place, format_args!("no target uses resource `{}`", resource.name));
+    }
+    if !findings.clean() {
+        // What follows would only repeat it in other words.
+        return None;
+    }
+    match Routes::new(targets) {
+        Ok(routes) => Some(routes),
+        Err(reason) => {
+            findings.refuse(Place::default(), reason.to_string());
+            None
+        }
+    }
+}
+
+/// Model name to the `extra_params` that it takes.
+pub(super) fn extra_params(models: &[Model], findings: &mut Findings<'_>) -> Vec<(String, Vec<String>)> {
+    let mut all = Vec::new();
+    for model in models.iter().filter(|model| !model.extra_params.is_empty()) {
+        let params: Vec<_> = model.extra_params.iter().filter_map(|param| param.take(findings).cloned()).collect();
+        if let Some(name) = model.name.peek() {
+            all.push((name.clone(), params));
+        }
+    }
+    all
+}
+
+fn check_model(
+    name: &str,
+    model: &Model,
+    resources: &Resources,
+    used: &mut [bool],
+    targets: &mut Vec<Target>,
+    findings: &mut Findings<'_>,
+) {
+    let kind = model.kind.take(findings).copied().unwrap_or(ModelKind::Chat);
+    let reasoning = model.reasoning.take(findings).copied().unwrap_or_default();
+    let upstream_stream = model.upstream_stream.take(findings).copied().unwrap_or_default();
+    if model.targets.is_empty() {
+        findings.refuse(model.name.place, format!("model `{name}` has no targets"));
+        return;
+    }
+    let space = embedding_space(name, kind, model, findings);
+    let first = targets.len();
+    for entry in &model.targets {
+        let sku = entry.sku.take(findings).copied();
+        let Some((resource_index, resource, deployment)) = find(entry, resources, findings) else { continue };
+        if let Some(used) = used.get_mut(resource_index) {
+            *used = true;
+        }
+        let Some(sku) = sku else { continue };
+        let twin = |target: &Target| target.resource_index == resource_index && *target.deployment == *deployment;
+        if targets[first..].iter().any(twin) {
+            let place = entry.deployment.place;
+            findings.refuse(place, format!("`{deployment}` at `{}` is already a target of `{name}`", resource.name));
+            continue;
+        }
+        let spillover = entry.spillover.as_ref().and_then(|spillover| {
+            spillover.deployment.take(findings);
+            spillover.sku.take(findings)
+        });
+        let scope = sku.processing_scope().max(spillover.map_or(sku.processing_scope(), |sku| sku.processing_scope()));
+        let Ok(id) = u16::try_from(targets.len()) else {
+            findings.refuse(entry.deployment.place, "there are more than 65 535 targets");
+            return;
+        };
+        targets.push(Target {
+            id: TargetId(id),
+            model: name.into(),
+            kind,
+            resource: resource.name.as_str().into(),
+            resource_index,
+            region: Arc::clone(&resource.region),
+            boundary: resource.boundary.clone(),
+            deployment: deployment.as_str().into(),
+            sku,
+            scope,
+            reasoning,
+            upstream_stream,
+            embedding_space: space.clone().unwrap_or_default().into(),
+        });
+    }
+    warn_of_one_region(name, model, &targets[first..], findings);
+}
+
+fn find<'a>(
+    entry: &'a TargetEntry,
+    resources: &'a Resources,
+    findings: &mut Findings<'_>,
+) -> Option<(usize, &'a CheckedResource, &'a String)> {
+    let deployment = entry.deployment.take(findings);
+    let name = entry.resource.take(findings)?;
+    let found = resources.find(name);
+    if found.is_none() {
+        let hint = suggest(name, &resources.names());
+        findings.refuse(entry.resource.place, format!("there is no resource `{name}`{hint}"));
+    }
+    let (index, resource) = found?;
+    Some((index, resource, deployment?))
+}
+
+fn warn_of_one_region(name: &str, model: &Model, targets: &[Target], findings: &mut Findings<'_>) {
+    let Some(primary) = targets.first() else { return };
+    if targets.iter().all(|target| target.region == primary.region) {
+        let region = &primary.region;
+        findings.warn(
+            model.name.place,
+            format_args!("model `{name}` has targets in `{region}` only: it cannot outlive an outage of that region"),
+        );
+    }
+}
+
+/// What makes a model's vectors comparable, such as `text-embedding-3-large/1/3072`; empty for chat.
+fn embedding_space(name: &str, kind: ModelKind, model: &Model, findings: &mut Findings<'_>) -> Option<String> {
+    let declared = model.embedding.as_ref();
+    let claims: Vec<_> = model.targets.iter().filter_map(|target| target.embedding.as_ref()).collect();
+    if kind == ModelKind::Chat {
+        for claim in declared.into_iter().chain(claims) {
+            findings.refuse(claim.place(), format!("`embedding` is only for `kind: embedding`, and `{name}` is chat"));
+        }
+        return None;
+    }
+    // The model's own declaration comes first, then what its targets say of themselves; all must agree.
+    let mut agreed = Agreed::default();
+    for claim in declared.into_iter().chain(claims) {
+        agreed.model.hear("model", claim.model.as_ref(), findings);
+        agreed.version.hear("version", claim.version.as_ref(), findings);
+        agreed.dimensions.hear("dimensions", claim.dimensions.as_ref(), findings);
+    }
+    let azure_name = agreed.model.value.map_or(name, |model| model.as_str());
+    let known = AZURE_EMBEDDINGS.iter().find(|(known, _, _)| *known == azure_name);
+    let version = agreed.version.value.map(String::as_str).or(known.map(|(_, version, _)| *version));
+    let dimensions = agreed.dimensions.value.copied().or(known.map(|(_, _, dimensions)| *dimensions));
+    let (Some(version), Some(dimensions)) = (version, dimensions) else {
+        let example = "embedding: { model: text-embedding-3-large, version: \"1\", dimensions: 3072 }";
+        findings.refuse(
+            model.name.place,
+            format!("`{azure_name}` is none of Azure's embedding models; state what its vectors are: `{example}`"),
+        );
+        return None;
+    };
+    if dimensions == 0 || dimensions > MAX_DIMENSIONS {
+        let place = agreed.dimensions.place;
+        findings.refuse(place, format!("`dimensions` must be from 1 to {MAX_DIMENSIONS}"));
+    }
+    Some(format!("{azure_name}/{version}/{dimensions}"))
+}
+
+#[derive(Default)]
+struct Agreed<'a> {
+    model: Heard<'a, String>,
+    version: Heard<'a, String>,
+    dimensions: Heard<'a, u32>,
+}
+
+struct Heard<'a, T> {
+    value: Option<&'a T>,
+    place: Place,
+}
+
+impl<T> Default for Heard<'_, T> {
+    fn default() -> Self {
+        Self { value: None, place: Place::default() }
+    }
+}
+
+impl<'a, T: super::value::Scalar + PartialEq> Heard<'a, T> {
+    fn hear(&mut self, key: &str, setting: Option<&'a Setting<T>>, findings: &mut Findings<'_>) {
+        let Some(setting) = setting else { return };
+        let Some(value) = setting.take(findings) else { return };
+        match self.value {
+            None => *self = Self { value: Some(value), place: setting.place },
+            Some(first) if first == value => {}
+            Some(first) => findings.refuse(
+                setting.place,
+                format!(
+                    "{key} `{}` here, but `{}` on line {}: vectors of two kinds in one route would corrupt every index",
+                    value.write(),
+                    first.write(),
+                    self.place.line
+                ),
+            ),
+        }
+    }
+}
+
+impl EmbeddingSpace {
+    /// Where its first key stands.
+    fn place(&self) -> Place {
+        let places = [
+            self.model.as_ref().map(|setting| setting.place),
+            self.version.as_ref().map(|setting| setting.place),
+            self.dimensions.as_ref().map(|setting| setting.place),
+        ];
+        places.into_iter().flatten().next().unwrap_or_default()
+    }
+}

@@ -1,0 +1,189 @@
+//! Checks limits, failover, draining, telemetry and the like: single numbers, each with its own sense.
+use std::time::Duration;
+
+use sealane_core::router::Thresholds;
+
+use super::{
+    file,
+    problem::Findings,
+    value::{Bytes, Setting},
+};
+
+/// Sizes, deadlines and counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request.
+    pub max_request_bytes: usize,
+    /// Bytes of a reply, unless the caller states that it takes more.
+    pub max_response_bytes: usize,
+    /// Bytes of a reply, whatever the caller states.
+    pub longest_response_bytes: usize,
+    /// Deadline of a unary call that states none.
+    pub default_deadline: Duration,
+    /// Longest deadline of a unary call.
+    pub max_deadline: Duration,
+    /// Deadline of a stream that states none.
+    pub stream_default_deadline: Duration,
+    /// Longest deadline of a stream.
+    pub stream_max_deadline: Duration,
+    /// Calls in flight on one connection.
+    pub max_concurrent_streams: u32,
+}
+
+/// How the service stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long calls are still taken after the health turned.
+    pub delay: Duration,
+    /// How long calls in flight may take to finish after that.
+    pub grace: Duration,
+}
+
+/// Traces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Telemetry {
+    /// OTLP over gRPC; the environment wins.
+    pub otlp_endpoint: Option<String>,
+    /// `service.name`; the environment wins.
+    pub service_name: Option<String>,
+}
+
+/// Pictures in requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// Permits pictures by address.
+    pub allow_uri: bool,
+}
+
+/// A duration that must not be zero: a limit of zero would fail every call, and never means "none".
+pub(super) fn positive(key: &str, setting: &Setting<Duration>, findings: &mut Findings<'_>) -> Option<Duration> {
+    let value = *setting.take(findings)?;
+    if value.is_zero() {
+        findings.refuse(setting.place, format!("`{key}` must not be zero"));
+        return None;
+    }
+    Some(value)
+}
+
+fn size(key: &str, setting: &Setting<Bytes>, findings: &mut Findings<'_>) -> Option<usize> {
+    const RANGE: std::ops::RangeInclusive<usize> = 1 << 10..=1 << 30;
+    let Bytes(value) = *setting.take(findings)?;
+    if !RANGE.contains(&value) {
+        findings.refuse(setting.place, format!("`{key}` must be from 1KiB to 1GiB"));
+        return None;
+    }
+    Some(value)
+}
+
+pub(super) fn limits(entry: &file::Limits, findings: &mut Findings<'_>) -> Option<Limits> {
+    let max_request_bytes = size("max_request_bytes", &entry.max_request_bytes, findings);
+    let max_response_bytes = size("max_response_bytes", &entry.max_response_bytes, findings);
+    let longest_response_bytes = size("longest_response_bytes", &entry.longest_response_bytes, findings);
+    let default_deadline = positive("default_deadline", &entry.default_deadline, findings);
+    let max_deadline = positive("max_deadline", &entry.max_deadline, findings);
+    let stream_default_deadline = positive("stream_default_deadline", &entry.stream_default_deadline, findings);
+    let stream_max_deadline = positive("stream_max_deadline", &entry.stream_max_deadline, findings);
+    let max_concurrent_streams = entry.max_concurrent_streams.take(findings).copied();
+    if max_concurrent_streams == Some(0) {
+        findings.refuse(entry.max_concurrent_streams.place, "`max_concurrent_streams` must be at least 1");
+    }
+    let limits = Limits {
+        max_request_bytes: max_request_bytes?,
+        max_response_bytes: max_response_bytes?,
+        longest_response_bytes: longest_response_bytes?,
+        default_deadline: default_deadline?,
+        max_deadline: max_deadline?,
+        stream_default_deadline: stream_default_deadline?,
+        stream_max_deadline: stream_max_deadline?,
+        max_concurrent_streams: max_concurrent_streams?,
+    };
+    let mut not_above = |(low_key, low): (&str, bool), high_key: &str, at: [super::Place; 2]| {
+        if low {
+            let place = if at[0].line > 0 { at[0] } else { at[1] };
+            findings.refuse(place, format!("`{low_key}` must not be above `{high_key}`"));
+        }
+    };
+    not_above(
+        ("max_response_bytes", limits.max_response_bytes > limits.longest_response_bytes),
+        "longest_response_bytes",
+        [entry.max_response_bytes.place, entry.longest_response_bytes.place],
+    );
+    not_above(
+        ("default_deadline", limits.default_deadline > limits.max_deadline),
+        "max_deadline",
+        [entry.default_deadline.place, entry.max_deadline.place],
+    );
+    not_above(
+        ("stream_default_deadline", limits.stream_default_deadline > limits.stream_max_deadline),
+        "stream_max_deadline",
+        [entry.stream_default_deadline.place, entry.stream_max_deadline.place],
+    );
+    Some(limits)
+}
+
+pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) -> Option<Thresholds> {
+    let first_content = positive("first_content", &entry.first_content, findings);
+    let per_4000_tokens = entry.first_content_per_4000_tokens.take(findings).copied();
+    let first_content_reasoning = positive("first_content_reasoning", &entry.first_content_reasoning, findings);
+    let unary_reply = positive("unary_reply", &entry.unary_reply, findings);
+    let stall = positive("stall", &entry.stall, findings);
+    let stall_reasoning = positive("stall_reasoning", &entry.stall_reasoning, findings);
+    let attempt_share_percent = entry.attempt_share_percent.take(findings).copied();
+    let cooling_shortest = positive("cooling_shortest", &entry.cooling_shortest, findings);
+    let cooling_longest = positive("cooling_longest", &entry.cooling_longest, findings);
+    let longest_wait = entry.longest_wait.take(findings).copied();
+    let retries = entry.retries.take(findings).copied();
+    let retry_budget_percent = entry.retry_budget_percent.take(findings).copied();
+    let retry_pause = positive("retry_pause", &entry.retry_pause, findings);
+    let thresholds = Thresholds {
+        first_content_floor: first_content?,
+        first_content_per_4000_tokens: per_4000_tokens?,
+        first_content_reasoning: first_content_reasoning?,
+        unary_reply: unary_reply?,
+        stall: stall?,
+        stall_reasoning: stall_reasoning?,
+        attempt_share_percent: attempt_share_percent?,
+        cooling: (cooling_shortest?, cooling_longest?),
+        longest_wait: longest_wait?,
+        retry_budget_percent: retry_budget_percent?,
+        retries: retries?,
+        retry_pause: retry_pause?,
+    };
+    let refused = match thresholds.check() {
+        Ok(thresholds) => return Some(thresholds),
+        Err(refused) => refused,
+    };
+    let place = match refused.field {
+        "attempt_share_percent" => entry.attempt_share_percent.place,
+        "retry_budget_percent" => entry.retry_budget_percent.place,
+        "retries" => entry.retries.place,
+        "cooling" if entry.cooling_shortest.place.line > 0 => entry.cooling_shortest.place,
+        _ => entry.cooling_longest.place,
+    };
+    findings.refuse(place, format!("`{}` must {}", refused.field, refused.must));
+    None
+}
+
+pub(super) fn drain(entry: &file::Drain, findings: &mut Findings<'_>) -> Option<Drain> {
+    let delay = entry.delay.take(findings).copied();
+    let grace = positive("grace", &entry.grace, findings);
+    Some(Drain { delay: delay?, grace: grace? })
+}
+
+pub(super) fn telemetry(entry: &file::Telemetry, findings: &mut Findings<'_>) -> Option<Telemetry> {
+    let mut take = |setting: &Option<Setting<String>>| match setting {
+        None => Some(None),
+        Some(setting) => setting.take(findings).cloned().map(Some),
+    };
+    let (otlp_endpoint, service_name) = (take(&entry.otlp_endpoint), take(&entry.service_name));
+    if let (Some(Some(endpoint)), Some(setting)) = (&otlp_endpoint, &entry.otlp_endpoint)
+        && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
+    {
+        findings.refuse(setting.place, format!("`{endpoint}` is not an address such as `http://localhost:4317`"));
+    }
+    Some(Telemetry { otlp_endpoint: otlp_endpoint?, service_name: service_name? })
+}
+
+pub(super) fn images(entry: &file::Images, findings: &mut Findings<'_>) -> Option<Images> {
+    entry.allow_uri.take(findings).map(|allow_uri| Images { allow_uri: *allow_uri })
+}
