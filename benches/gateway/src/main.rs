@@ -45,15 +45,18 @@ enum Command {
 /// How to measure.
 #[derive(clap::Args, Clone, Debug)]
 struct Settings {
-    /// Fewer calls and runs: under a minute, and noisier.
+    /// Fewer calls and runs: under a minute, and noisier
     #[arg(long)]
     quick: bool,
-    /// Also write everything measured to this file.
+    /// Also write everything measured to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Runs of each row and column, of which the median is taken [default: 3; quick: 1]
     #[arg(long)]
     runs: Option<usize>,
+    /// Only these kinds of work, separated by commas [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WORK")]
+    only: Vec<workload::Work>,
     /// What answers: the simulated region, or fixed answers. Rows in which the simulated region is the limit are
     /// measured against fixed answers as well.
     #[arg(long, value_enum, default_value_t)]

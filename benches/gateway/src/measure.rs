@@ -95,12 +95,14 @@ pub(crate) async fn run(settings: Settings) -> Result<()> {
     report::print_preamble(&settings);
     let runs = settings.runs.unwrap_or(if settings.quick { 1 } else { 3 }).max(1);
     let suite = Suite::start(settings.upstream, &settings, scratch.path())?;
-    let mut measured = suite.measure(rows(settings.quick), runs).await;
+    let wanted = |work| settings.only.is_empty() || settings.only.contains(&work);
+    let rows = rows(settings.quick).into_iter().filter(|row| wanted(row.work)).collect();
+    let mut measured = suite.measure(rows, runs).await;
     tokio::time::sleep(SETTLE).await;
     let after_load: Vec<_> = suite.gateways.iter().map(|gateway| (gateway.column, gateway.memory())).collect();
     let mut footprints = Vec::new();
     for (column, memory) in after_load {
-        if let Some(memory) = memory {
+        if let Some(memory) = memory.filter(|_| wanted(Work::Idle)) {
             footprints.push(suite.footprint(column, memory, runs, &settings, scratch.path()).await?);
         }
     }

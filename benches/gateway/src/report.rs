@@ -210,6 +210,9 @@ fn lines(measured: &[Measured], footprints: &[Footprint], idle_streams: usize) -
         aim: Some(aim),
         added: false,
     };
+    if footprints.is_empty() {
+        return lines;
+    }
     lines.push(footprint(format!("open idle stream ({idle_streams} open)"), "KiB", Aim::TimesFloor(1.3), &|it| {
         median(it.idle_stream.clone())
     }));

@@ -21,7 +21,7 @@ pub(crate) const VECTOR_LENGTH: usize = 1536;
 const TEXT_LENGTH: usize = 400;
 
 /// What one call does. Every kind has an Azure deployment and a logical model of the same name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Work {
     /// Unary `Complete`; one unary request upstream.
