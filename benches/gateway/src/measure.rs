@@ -250,3 +250,23 @@ fn percentile(times: &mut [Duration], share: f64) -> Option<f64> {
 fn microseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(Vec::new()), None);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn percentiles_are_observed_values() {
+        let mut times: Vec<_> = (1..=100).rev().map(Duration::from_micros).collect();
+        assert_eq!(percentile(&mut times, 0.50), Some(50.0));
+        assert_eq!(percentile(&mut times, 0.99), Some(99.0));
+        assert_eq!(percentile(&mut [], 0.99), None);
+    }
+}

@@ -160,6 +160,9 @@ pub(crate) fn print(measured: &[Measured], footprints: &[Footprint], idle_stream
         println!("{name:width$} {direct:>12} {nginx:>16} {floor:>16} {sealane:>16}   {aim:15} {}", line.verdict());
     }
     println!("\n(+n): more than direct. A chunk's CPU: the run's, divided by the 200 content chunks of each stream.");
+    if measured.iter().any(|row| row.upstream == UpstreamKind::Fixed) {
+        println!("*: against fixed answers, not the simulated region.");
+    }
     print_load_bound(measured);
     for cell in measured.iter().flat_map(|row| &row.cells) {
         if let Some(failure) = &cell.failure {
@@ -249,7 +252,7 @@ fn row_lines(measured: &Measured) -> Vec<Line> {
 fn row_name(measured: &Measured) -> String {
     let concurrency = measured.row.concurrency;
     let answers = match measured.upstream {
-        UpstreamKind::Fixed if measured.row.work != Work::Paced => ", fixed answers",
+        UpstreamKind::Fixed if measured.row.work != Work::Paced => "*",
         _ => "",
     };
     match measured.row.work {
@@ -276,5 +279,25 @@ fn number(value: f64) -> String {
         format!("{value:.1}")
     } else {
         format!("{value:.0}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(floor: f64, sealane: f64, aim: Aim, load_bound: bool) -> Line {
+        let value = |column, median| Value { column, median, load_bound: load_bound && column == Column::Sealane };
+        let values = vec![value(Column::Floor, floor), value(Column::Sealane, sealane)];
+        Line { name: String::new(), unit: "us", values, aim: Some(aim), added: false }
+    }
+
+    #[test]
+    fn verdicts() {
+        assert_eq!(line(20.0, 28.0, Aim::TimesFloor(1.5), false).verdict(), "1.40 x floor, met");
+        assert_eq!(line(20.0, 45.0, Aim::TimesFloor(1.5), false).verdict(), "2.25 x floor, 50 % too much");
+        assert_eq!(line(100.0, 150.0, Aim::FloorPlus(25.0), false).verdict(), "1.50 x floor, 20 % too much");
+        assert_eq!(line(0.0, 30.0, Aim::AtMost(25.0), false).verdict(), "20 % too much");
+        assert!(line(20.0, 28.0, Aim::TimesFloor(1.5), true).verdict().starts_with("not quoted"));
     }
 }

@@ -350,3 +350,49 @@ fn first_headers(path: &str, authority: &str) -> Vec<u8> {
 
 /// Every later request's: the two static entries again, and the five that the first request added, newest at 62.
 const LATER_HEADERS: [u8; 7] = [0x83, 0x86, 0x80 | 66, 0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> Stream {
+        Stream {
+            begun: Instant::now(),
+            sent: 0,
+            window: 0,
+            messages: 0,
+            bytes: 0,
+            head: (0, [0; 5]),
+            missing: 0,
+            event: None,
+        }
+    }
+
+    #[test]
+    fn messages_are_counted_however_they_are_cut() {
+        let delta = [0, 0, 0, 0, 3, 0x12, 1, 2];
+        let end = [0, 0, 0, 0, 2, END_EVENT, 0];
+        let wire = [delta.as_slice(), &delta, &end].concat();
+        for size in 1..=wire.len() {
+            let mut stream = stream();
+            wire.chunks(size).for_each(|piece| stream.take(piece));
+            assert_eq!((stream.messages, stream.bytes, stream.missing), (3, 8, 0), "cut every {size} bytes");
+            assert_eq!(stream.event, Some(END_EVENT), "cut every {size} bytes");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_all_there_is_not_counted() {
+        let mut stream = stream();
+        stream.take(&[0, 0, 0, 0, 3, 0x12, 1]);
+        assert_eq!((stream.messages, stream.missing), (0, 1));
+    }
+
+    #[test]
+    fn a_frame_is_found_only_when_it_is_whole() {
+        let mut wire = Vec::new();
+        frame(&mut wire, DATA, END_STREAM, 7, b"abc");
+        assert_eq!(frame_at(&wire, 0), Some((DATA, END_STREAM, 7, wire.len())));
+        assert_eq!(frame_at(&wire[..wire.len() - 1], 0), None);
+    }
+}

@@ -182,3 +182,18 @@ fn chunk_at(input: &[u8]) -> Result<Option<(usize, usize)>> {
     let whole = end + 2 + length + 2;
     Ok((input.len() >= whole).then_some((whole, length)))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_found_only_when_it_is_whole() {
+        assert_eq!(chunk_at(b"a\r\n0123456789\r\nrest").unwrap(), Some((15, 10)));
+        assert_eq!(chunk_at(b"a\r\n0123456789\r").unwrap(), None);
+        assert_eq!(chunk_at(b"a").unwrap(), None);
+        assert_eq!(chunk_at(b"0\r\n\r\n").unwrap(), Some((5, 0)));
+        assert!(chunk_at(b"HTTP\r\n").is_err());
+    }
+}

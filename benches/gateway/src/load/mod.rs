@@ -78,6 +78,9 @@ fn read_stamps(mut bytes: &[u8], arrival: Duration, transits: &mut Vec<Duration>
         if digits == bytes.len() {
             return;
         }
+        if digits == 0 {
+            continue;
+        }
         let nanoseconds = bytes[..digits].iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
         transits.push(arrival.saturating_sub(Duration::from_nanos(nanoseconds)));
     }
@@ -85,4 +88,25 @@ fn read_stamps(mut bytes: &[u8], arrival: Duration, transits: &mut Vec<Duration>
 
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_read_and_cut_ones_passed_over() {
+        let mut transits = Vec::new();
+        read_stamps(b"x @100 y@ z @300 @4", Duration::from_nanos(350), &mut transits);
+        assert_eq!(transits, [250, 50].map(Duration::from_nanos));
+    }
+
+    #[test]
+    fn an_answer_that_is_too_short_is_a_failure() {
+        let mut tally = Tally::default();
+        tally.count(Work::Embed, Instant::now(), Work::Embed.least_answer(), true);
+        tally.count(Work::Embed, Instant::now(), Work::Embed.least_answer() - 1, true);
+        tally.count(Work::Embed, Instant::now(), Work::Embed.least_answer(), false);
+        assert_eq!((tally.whole, tally.failed), (1, 2));
+    }
 }
