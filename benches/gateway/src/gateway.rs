@@ -99,18 +99,23 @@ impl Upstream {
     /// Starts it on the load core. Paced streams always come from fixed answers, which alone carry the time of
     /// sending.
     pub(crate) fn start(kind: UpstreamKind, settings: &Settings, scratch: &Path) -> Result<Self> {
-        let mut fixed = Process::start(
-            settings.load_core,
-            &env::current_exe()?,
-            &["upstream".to_owned()],
-            &[],
-            &scratch.join("upstream.log"),
-        )?;
-        let answers: SocketAddr = fixed.first_line()?.parse()?;
-        let all_fixed = Upstreams { plain: answers, paced: answers, idle: answers };
+        let start = |verb: &str| {
+            let log = scratch.join(format!("{verb}.log"));
+            Process::start(settings.load_core, &env::current_exe()?, &[verb.to_owned()], &[], &log)
+        };
+        let mut fixed = start("upstream")?;
+        let [answers] = fixed.addresses()?;
         match kind {
-            UpstreamKind::Fixed => Ok(Self { at: all_fixed, processes: vec![fixed] }),
-            UpstreamKind::Simulator => bail!("the simulated region is not there yet"),
+            UpstreamKind::Fixed => {
+                let at = Upstreams { plain: answers, paced: answers, idle: answers };
+                Ok(Self { at, processes: vec![fixed] })
+            }
+            UpstreamKind::Simulator => {
+                let mut simulator = start("simulator")?;
+                let [plain, idle] = simulator.addresses()?;
+                let at = Upstreams { plain, paced: answers, idle };
+                Ok(Self { at, processes: vec![fixed, simulator] })
+            }
         }
     }
 }
@@ -168,7 +173,7 @@ fn start_floor(upstream: &Upstream, settings: &Settings, scratch: &Path) -> Resu
     let environment = [(KEY_VARIABLE, KEY)];
     let log = scratch.join("floor.log");
     let mut process = Process::start(settings.gateway_core, &env::current_exe()?, &arguments, &environment, &log)?;
-    let at = process.first_line()?.parse()?;
+    let [at] = process.addresses()?;
     Ok((process, at))
 }
 

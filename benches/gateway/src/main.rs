@@ -8,6 +8,7 @@ mod load;
 mod measure;
 mod process;
 mod report;
+mod simulator;
 mod upstream;
 mod workload;
 
@@ -40,6 +41,8 @@ enum Command {
     },
     /// Be an upstream with fixed answers, until standard input is closed.
     Upstream,
+    /// Be the simulated regions, until standard input is closed.
+    Simulator,
 }
 
 /// How to measure.
@@ -92,6 +95,10 @@ fn main() -> Result<()> {
             end_when_abandoned();
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(upstream::serve())
         }
+        Command::Simulator => {
+            end_when_abandoned();
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(simulator::serve())
+        }
     }
 }
 
@@ -104,8 +111,9 @@ fn end_when_abandoned() {
 }
 
 /// Tells the process that started this one where it listens.
-fn announce(address: SocketAddr) -> Result<()> {
+fn announce(addresses: &[SocketAddr]) -> Result<()> {
+    let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
     let mut output = std::io::stdout().lock();
-    writeln!(output, "{address}")?;
+    writeln!(output, "{}", addresses.join(" "))?;
     Ok(output.flush()?)
 }

@@ -1,7 +1,8 @@
 //! Child processes pinned to a core, and what the kernel has on account for them.
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -45,15 +46,13 @@ impl Process {
         self
     }
 
-    /// The next line of its standard output; to be called at most once.
-    pub(crate) fn first_line(&mut self) -> Result<String> {
+    /// The addresses on the first line of its standard output; to be called at most once.
+    pub(crate) fn addresses<const COUNT: usize>(&mut self) -> Result<[SocketAddr; COUNT]> {
         let output = self.child.stdout.take().context("the first line was read before")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
-        if line.is_empty() {
-            bail!("a child ended without saying where it listens");
-        }
-        Ok(line.trim().to_owned())
+        let addresses: Vec<SocketAddr> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        addresses.try_into().map_err(|_| anyhow::anyhow!("a child ended without saying where it listens"))
     }
 
     /// Whether it still runs.

@@ -161,7 +161,7 @@ pub(crate) fn print(measured: &[Measured], footprints: &[Footprint], idle_stream
     }
     println!("\n(+n): more than direct. A chunk's CPU: the run's, divided by the 200 content chunks of each stream.");
     if measured.iter().any(|row| row.upstream == UpstreamKind::Fixed) {
-        println!("*: against fixed answers, not the simulated region.");
+        println!("*: against fixed answers, in which every chunk of a stream comes alone.");
     }
     print_load_bound(measured);
     for cell in measured.iter().flat_map(|row| &row.cells) {

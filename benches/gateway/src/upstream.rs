@@ -41,7 +41,7 @@ struct Answers {
 /// Serves fixed answers on a free loopback port, which it prints, until its standard input is closed.
 pub(crate) async fn serve() -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen on loopback")?;
-    crate::announce(listener.local_addr()?)?;
+    crate::announce(&[listener.local_addr()?])?;
     let answers = Arc::new(Answers::new());
     loop {
         let (socket, _) = listener.accept().await?;

@@ -35,7 +35,7 @@ pub(crate) async fn serve(upstream: Upstreams, key: String) -> anyhow::Result<()
     let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into())
         .map_err(|error| anyhow::anyhow!("cannot listen on loopback: {error}"))?
         .with_nodelay(Some(true));
-    crate::announce(incoming.local_addr()?)?;
+    crate::announce(&[incoming.local_addr()?])?;
     let service = inference_service_server::InferenceServiceServer::new(Floor { client, upstream, key });
     tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.context("cannot serve")
 }
