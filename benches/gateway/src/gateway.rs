@@ -230,18 +230,18 @@ fn nginx_configuration(upstream: &Upstreams, listen: SocketAddr) -> String {
 }
 
 fn start_sealane(upstream: &Upstream, settings: &Settings, scratch: &Path) -> Result<(Process, SocketAddr)> {
-    let address = free_address()?;
-    let file = scratch.join(format!("sealane-{}.yaml", address.port()));
-    fs::write(&file, sealane_configuration(&upstream.at, address))?;
-    let arguments = ["serve", "--config", &file.to_string_lossy()].map(str::to_owned);
-    let environment = [(KEY_VARIABLE, KEY), ("TOKIO_WORKER_THREADS", "1")];
+    let file = scratch.join("sealane.yaml");
+    fs::write(&file, sealane_configuration(&upstream.at))?;
+    let arguments = ["serve", "--config", &file.to_string_lossy(), "--listen", "127.0.0.1:0", "--workers", "1"];
     let log = scratch.join("sealane.log");
+    let environment = [(KEY_VARIABLE, KEY)];
+    let arguments = arguments.map(str::to_owned);
     let mut process = Process::start(settings.gateway_core, &settings.sealane, &arguments, &environment, &log)?;
-    await_listening(&mut process, address, &log)?;
-    Ok((process, address))
+    let [at] = process.addresses().with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
+    Ok((process, at))
 }
 
-fn sealane_configuration(upstream: &Upstreams, listen: SocketAddr) -> String {
+fn sealane_configuration(upstream: &Upstreams) -> String {
     let Upstreams { plain, paced, idle } = upstream;
     let resource = |name: &str, at: &SocketAddr| {
         format!(
@@ -249,7 +249,7 @@ fn sealane_configuration(upstream: &Upstreams, listen: SocketAddr) -> String {
              auth: {{ api_key: {{ env: {KEY_VARIABLE} }} }}\n"
         )
     };
-    let mut text = format!("listen: {listen}\nresources:\n");
+    let mut text = "resources:\n".to_owned();
     text += &[resource("plain", plain), resource("paced", paced), resource("idle", idle)].concat();
     text += "models:\n";
     for work in Work::ALL {

@@ -51,7 +51,7 @@ impl Process {
         let output = self.child.stdout.take().context("the first line was read before")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
-        let addresses: Vec<SocketAddr> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let addresses: Vec<SocketAddr> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         addresses.try_into().map_err(|_| anyhow::anyhow!("a child ended without saying where it listens"))
     }
 
