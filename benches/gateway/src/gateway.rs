@@ -264,6 +264,9 @@ fn sealane_configuration(upstream: &Upstreams) -> String {
         if work == Work::Unary {
             text += "    upstream_stream: never\n";
         }
+        if work == Work::Embed {
+            text += "    embedding: { model: text-embedding-3-small, version: '1', dimensions: 1536 }\n";
+        }
         text += &format!("    targets:\n      - {{ resource: {resource}, deployment: {deployment}, sku: Standard }}\n");
     }
     text
