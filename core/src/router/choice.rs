@@ -119,14 +119,13 @@ pub(super) fn choose(router: &mut Router, call: &mut Call, now: Moment) -> Decis
     again(router, call, &permitted, now)
 }
 
-/// Failures that no other target would mend.
+/// Failures that no other target would mend, whichever of the call's attempts met them.
 fn ends_the_call(call: &Call) -> Option<GiveUp> {
-    let failure = call.last_failure()?;
-    match failure {
+    call.failures().find_map(|failure| match failure {
         FailureKind::Rejected(rejection) => Some(GiveUp::Rejected(rejection.clone())),
         FailureKind::Local { cause } => Some(GiveUp::Local { cause }),
         _ => None,
-    }
+    })
 }
 
 /// The permitted targets in the order in which they should be tried.
@@ -221,7 +220,7 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
         Some(until) => Decision::Wait { until },
         None => {
             let soonest = soonest.map_or(router.thresholds.cooling.0, |cooled| cooled.until.since(now));
-            Decision::GiveUp(exhausted(call, soonest))
+            Decision::GiveUp(exhausted(call, permitted, soonest))
         }
     }
 }
@@ -277,14 +276,16 @@ fn take_retry(router: &mut Router, call: &mut Call, target: TargetId) -> Option<
     })
 }
 
-fn exhausted(call: &Call, retry_after: Duration) -> GiveUp {
+/// The error that is true of every permitted target. One that cools untried counts as throttled.
+fn exhausted(call: &Call, permitted: &[PermittedTarget], retry_after: Duration) -> GiveUp {
+    let all_tried = permitted.iter().all(|target| call.has_tried(target.target().id));
     let all = |test: fn(&FailureKind) -> bool| call.failures().all(test);
     let is_bad = |failure: &FailureKind| matches!(failure, FailureKind::BadResponse(_));
     if all(|failure| failure.class() == FailureClass::Throttled) {
         GiveUp::Throttled { retry_after }
-    } else if all(|failure| failure.class() == FailureClass::Misconfigured) {
+    } else if all_tried && all(|failure| failure.class() == FailureClass::Misconfigured) {
         GiveUp::Misconfigured
-    } else if all(is_bad) {
+    } else if all_tried && all(is_bad) {
         GiveUp::BadResponse
     } else {
         GiveUp::Unavailable { retry_after }

@@ -104,7 +104,7 @@ impl TargetHealth {
         let (shortest, longest) = thresholds.cooling;
         let grown = shortest * 2u32.pow(self.throttled_in_a_row.min(6));
         let span = if retry_after <= shortest { grown } else { retry_after };
-        self.throttled_in_a_row += 1;
+        self.throttled_in_a_row = self.throttled_in_a_row.saturating_add(1);
         let until = now + span.clamp(shortest, longest);
         let until = self.cooling_until(now).map_or(until, |known| known.max(until));
         self.overlay = Some(Overlay::Cooling { until });
