@@ -133,3 +133,16 @@ fn time_that_is_up_ends_the_call() {
         30s a gives up: DeadlineExceeded",
     );
 }
+
+#[test]
+fn a_wait_takes_at_most_half_of_what_is_left() {
+    tells(
+        1,
+        "0s a calls\n 21s a fails throttled 5s\n 30s b calls\n 50s b fails throttled 5s",
+        "
+        0s a tries swc (route), 30s
+        21s a gives up: Throttled { retry_after: 5s }
+        30s b tries swc (route), 30s
+        50s b waits 5s",
+    );
+}
