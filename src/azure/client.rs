@@ -1,8 +1,10 @@
 //! One HTTP client for each resource: no redirects, no hidden retries, no proxy from the environment, bounded
 //! answers. Every request is one attempt, and dropping its future or stream closes it.
 use std::{
+    collections::HashMap,
     future::Future,
     net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -38,7 +40,8 @@ pub struct Azure {
 struct Resource {
     client: Client,
     settings: ResourceSettings,
-    headers: HeaderMap,
+    /// Addresses by operation and deployment; as many as the configuration has targets.
+    urls: RwLock<HashMap<(Operation, Arc<str>), Url>>,
 }
 
 /// Why a resource cannot be called at all.
@@ -86,10 +89,9 @@ impl Azure {
     async fn send(&self, order: &AttemptOrder, request: Outgoing, until: Instant) -> Result<Response, Failure> {
         let target = order.target.target();
         let resource = self.resource(target)?;
-        let mut headers = resource.headers.clone();
-        if request.streamed {
-            headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        }
+        let mut headers = HeaderMap::with_capacity(4);
+        let accepted = if request.streamed { "text/event-stream" } else { "application/json" };
+        headers.insert(ACCEPT, HeaderValue::from_static(accepted));
         let trace = [("traceparent", &order.trace.traceparent), ("tracestate", &order.trace.tracestate)];
         for (name, value) in trace {
             if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
@@ -126,7 +128,7 @@ struct Outgoing {
     body: Vec<u8>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Operation {
     Chat,
     Embeddings,
@@ -149,7 +151,15 @@ impl Resource {
         if let Some(address) = literal {
             check_address(address).map_err(|source| BuildError::Address { resource: resource(), source })?;
         }
+        let Credential::ApiKey(key) = &settings.credential;
+        let mut key =
+            HeaderValue::from_str(key.expose_secret()).map_err(|_| BuildError::Credential { resource: resource() })?;
+        key.set_sensitive(true);
+        let mut headers = HeaderMap::with_capacity(2);
+        headers.insert("api-key", key);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let client = Client::builder()
+            .default_headers(headers)
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .no_proxy()
@@ -167,15 +177,7 @@ impl Resource {
             .user_agent(concat!("sealane/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|source| BuildError::Client { resource: resource(), source })?;
-        let Credential::ApiKey(key) = &settings.credential;
-        let mut key =
-            HeaderValue::from_str(key.expose_secret()).map_err(|_| BuildError::Credential { resource: resource() })?;
-        key.set_sensitive(true);
-        let mut headers = HeaderMap::with_capacity(6);
-        headers.insert("api-key", key);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        Ok(Self { client, settings, headers })
+        Ok(Self { client, settings, urls: RwLock::default() })
     }
 
     fn style(&self, operation: Operation) -> &PathStyle {
@@ -190,7 +192,17 @@ impl Resource {
         matches!(self.style(operation), PathStyle::V1).then_some(deployment)
     }
 
-    fn url(&self, operation: Operation, deployment: &str) -> Url {
+    fn url(&self, operation: Operation, deployment: &Arc<str>) -> Url {
+        let key = (operation, Arc::clone(deployment));
+        if let Some(known) = self.urls.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return known.clone();
+        }
+        let url = self.build_url(operation, deployment);
+        self.urls.write().unwrap_or_else(PoisonError::into_inner).insert(key, url.clone());
+        url
+    }
+
+    fn build_url(&self, operation: Operation, deployment: &str) -> Url {
         let mut url = self.settings.endpoint.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push("openai");

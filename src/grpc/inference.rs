@@ -172,8 +172,9 @@ impl<U: Upstream> Inference<U> {
         Ok((headers, first, events))
     }
 
-    /// The answer, or the word that this replica stops now.
-    async fn until_the_end<T>(&self, answer: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    /// The answer, or the word that this replica stops now. Boxed, since a call's future is large and would be moved
+    /// from frame to frame.
+    async fn until_the_end<T>(&self, answer: Pin<Box<impl Future<Output = Result<T, Refusal>>>>) -> Result<T, Refusal> {
         self.rules.ending.run_until_cancelled(answer).await.unwrap_or_else(|| Err(draining()))
     }
 
@@ -201,7 +202,7 @@ impl<U: Upstream> Inference<U> {
 impl<U: Upstream> InferenceService for Inference<U> {
     async fn complete(&self, request: Request<pb::CompleteRequest>) -> Result<Response<pb::CompleteResponse>, Status> {
         let mut call = OpenCall::start(COMPLETE, &request);
-        let answer = self.until_the_end(self.answer(&call, request)).await;
+        let answer = self.until_the_end(Box::pin(self.answer(&call, request))).await;
         finish(&mut call, answer)
     }
 
@@ -212,7 +213,7 @@ impl<U: Upstream> InferenceService for Inference<U> {
         request: Request<pb::CompleteRequest>,
     ) -> Result<Response<Self::CompleteStreamStream>, Status> {
         let mut call = OpenCall::start(COMPLETE_STREAM, &request);
-        match self.until_the_end(self.answer_stream(&call, request)).await {
+        match self.until_the_end(Box::pin(self.answer_stream(&call, request))).await {
             Ok((headers, first, events)) => {
                 let ending = Box::pin(self.rules.ending.clone().cancelled_owned());
                 let mut response = Response::new(EventStream { call, first: Some(first), events, ending });
@@ -225,7 +226,7 @@ impl<U: Upstream> InferenceService for Inference<U> {
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let mut call = OpenCall::start(EMBED, &request);
-        let answer = self.until_the_end(self.answer_embed(&call, request)).await;
+        let answer = self.until_the_end(Box::pin(self.answer_embed(&call, request))).await;
         finish(&mut call, answer)
     }
 

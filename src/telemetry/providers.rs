@@ -130,7 +130,12 @@ fn log_layer<S>(style: LogStyle) -> Box<dyn tracing_subscriber::Layer<S> + Send 
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
-    let level = |default: &str| EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // Spans are for the exporter alone: where nothing is exported, none is made.
+    let spans_off = format!("{TRACE_TARGET}=off").parse();
+    let level = |default: &str| {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+        spans_off.iter().cloned().fold(filter, EnvFilter::add_directive)
+    };
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     match style {
         LogStyle::Json => lines
