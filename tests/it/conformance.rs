@@ -1,1 +1,2 @@
-//! Stub.
+//! The adapter against Azure's own word: recorded exchanges read back, and requests held to the official files.
+mod recorded;

@@ -1,4 +1,6 @@
 //! What the areas share.
+pub mod attempt;
+pub mod canned;
 pub mod openapi;
 pub mod scripted;
 pub mod service;
