@@ -9,7 +9,7 @@ use serde::{
     Serialize, Serializer,
     ser::{SerializeMap as _, SerializeSeq as _},
 };
-use serde_json::value::RawValue;
+use serde_json::{Number, value::RawValue};
 
 /// The body of a chat request. `deployment` goes into it on the v1 path only; on the dated one it stands in the path.
 pub(super) fn chat(request: &ChatRequest, deployment: Option<&str>, stream: bool) -> serde_json::Result<Vec<u8>> {
@@ -119,9 +119,14 @@ struct Prediction<'a> {
     content: &'a str,
 }
 
-/// 0.1 as an f32 is 0.10000000149 as an f64; the caller meant 0.1.
-fn shortest(value: f32) -> f64 {
-    value.to_string().parse().unwrap_or(f64::from(value))
+/// 0.1 as an f32 is 0.10000000149 as an f64; the caller meant 0.1. Whole numbers go without a fraction: Azure's files
+/// want integers for `logit_bias`.
+fn shortest(value: f32) -> Number {
+    if value.fract() == 0.0 && value.abs() < 1e9 {
+        return Number::from(value as i64);
+    }
+    // Nothing that is not a number comes this far; `grpc::decode` refuses it.
+    Number::from_f64(value.to_string().parse().unwrap_or(f64::from(value))).unwrap_or(Number::from(0))
 }
 
 /// Serialises each element as `1` says.

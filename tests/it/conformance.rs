@@ -1,2 +1,4 @@
 //! The adapter against Azure's own word: recorded exchanges read back, and requests held to the official files.
 mod recorded;
+mod requests;
+mod strict;
