@@ -1,8 +1,10 @@
 //! The command line: one file for each verb. Data goes to standard output, messages to standard error.
+mod demo;
 mod healthcheck;
 mod outcome;
 mod serve;
 mod simulate;
+mod table;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,8 @@ enum Output {
 enum Verb {
     /// Run the service.
     Serve(serve::Serve),
+    /// Kill a region under live traffic and watch: simulated regions and the service, all on this machine.
+    Demo(demo::Demo),
     /// Run simulated Azure OpenAI regions.
     Simulate(simulate::Simulate),
     /// Ask a service whether it takes calls; exits with grpc_health_probe's codes.
@@ -45,6 +49,7 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.verb {
         Verb::Serve(serve) => serve.run(cli.output),
+        Verb::Demo(demo) => demo.run(cli.output),
         Verb::Simulate(simulate) => simulate.run(cli.output),
         Verb::Healthcheck(healthcheck) => return healthcheck.run(),
     };
