@@ -56,8 +56,9 @@ impl World {
         let key = |name: &str| (name == "SIMULATED_KEY").then(|| KEY.to_owned());
         let mut config = Config::from_yaml(&configuration(&infos), "demo", key)?;
         config.listen_on(listen)?;
-        let server =
-            Server::from_config(config).await.context("is another service running? `--listen` takes another port")?;
+        let server = Server::from_config(config).await.map_err(|error| {
+            anyhow::anyhow!("{error:#}; if another service runs there, `--listen 127.0.0.1:0` takes a free port")
+        })?;
         let service = server.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async {
