@@ -1,7 +1,7 @@
 //! How a command ends: its exit code, and the message that goes with it.
 use std::process::ExitCode;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Problems};
 
 /// Documented in `--help`, held by a test.
 pub(super) const EXIT_CODES: &str = "\
@@ -10,7 +10,7 @@ Exit codes:
   1  failed
   2  wrong usage
   3  the configuration is invalid
-  4  the service cannot be reached
+  4  the service, or a resource, cannot be reached
   5  not healthy
 `healthcheck` has grpc_health_probe's codes instead: 0 serving, 1 usage, 2 connection, 3 call failed, 4 not serving.";
 
@@ -22,8 +22,16 @@ pub(super) type Outcome = Result<(), Failure>;
 pub(super) enum Failure {
     /// Exit code 1.
     Failed(anyhow::Error),
+    /// Exit code 2: arguments that are wrong in a way that clap cannot see.
+    Usage(String),
     /// Exit code 3.
     Config(ConfigError),
+    /// Exit code 3: what `--deny-warnings` refuses; told already.
+    Warnings(usize),
+    /// Exit code 4.
+    Unreachable(String),
+    /// Exit code 5.
+    Unhealthy(String),
 }
 
 impl From<anyhow::Error> for Failure {
@@ -44,6 +52,12 @@ impl From<ConfigError> for Failure {
     }
 }
 
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self::Config(problems.into())
+    }
+}
+
 /// Tells the person and the shell.
 pub(super) trait Report {
     /// Prints the message, if any, and gives the exit code.
@@ -55,7 +69,12 @@ impl Report for Outcome {
         let (code, message) = match self {
             Ok(()) => return ExitCode::SUCCESS,
             Err(Failure::Failed(error)) => (1, format!("{error:#}")),
+            Err(Failure::Usage(message)) => (2, message),
             Err(Failure::Config(error)) => (3, error.to_string()),
+            Err(Failure::Warnings(1)) => (3, "1 warning, and warnings are denied".to_owned()),
+            Err(Failure::Warnings(count)) => (3, format!("{count} warnings, and warnings are denied")),
+            Err(Failure::Unreachable(message)) => (4, message),
+            Err(Failure::Unhealthy(message)) => (5, message),
         };
         eprintln!("sealane: {message}");
         ExitCode::from(code)

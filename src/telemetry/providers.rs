@@ -11,7 +11,10 @@ use thiserror::Error;
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::filter_fn, layer::SubscriberExt as _, registry::LookupSpan,
+    EnvFilter, Layer as _,
+    filter::{LevelFilter, filter_fn},
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -37,6 +40,8 @@ pub enum LogStyle {
     Json,
     /// Only warnings and errors, as text: for the commands that a person runs.
     Quiet,
+    /// Not at all: for the commands that draw on the terminal.
+    Off,
 }
 
 /// Why telemetry could not be set up.
@@ -145,6 +150,7 @@ where
             .with_span_list(false)
             .with_filter(level("info"))
             .boxed(),
+        LogStyle::Off => lines.with_filter(LevelFilter::OFF).boxed(),
         LogStyle::Quiet => lines.without_time().with_target(false).with_filter(level("warn")).boxed(),
     }
 }
