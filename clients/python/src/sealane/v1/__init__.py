@@ -1,0 +1,1 @@
+"""Messages and stubs generated from `proto/sealane/v1`, as protoc writes them."""
