@@ -2681,7 +2681,7 @@ type Delta struct {
 	Refusal string `protobuf:"bytes,4,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	// Only with `logprobs`: of the tokens in this piece.
 	Logprobs *LogProbs `protobuf:"bytes,5,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
-	// Only if the content filter said something of this piece.
+	// Only if the content filter found something in this piece; what it said of the whole comes with `choice_finish`.
 	FilterResults *ContentFilterResults `protobuf:"bytes,6,opt,name=filter_results,json=filterResults,proto3" json:"filter_results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2839,7 +2839,7 @@ type ChoiceFinish struct {
 	ChoiceIndex int32 `protobuf:"varint,1,opt,name=choice_index,json=choiceIndex,proto3" json:"choice_index,omitempty"`
 	// Why it ended.
 	FinishReason FinishReason `protobuf:"varint,2,opt,name=finish_reason,json=finishReason,proto3,enum=sealane.v1.FinishReason" json:"finish_reason,omitempty"`
-	// What the content filter said at the end.
+	// What the content filter said of the whole answer: for each category the worst verdict.
 	FilterResults *ContentFilterResults `protobuf:"bytes,3,opt,name=filter_results,json=filterResults,proto3" json:"filter_results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
