@@ -47,7 +47,7 @@ models:
       - { resource: %[3]s, deployment: text-embedding-3-large, sku: Standard }
 callers:
   - { name: tests, token: { env: CALLER_TOKEN }, policy: unrestricted }
-failover: { first_content: 1s }
+failover: { first_content: 2s }
 drain: { delay: 0s, grace: 1s }
 `
 

@@ -32,7 +32,7 @@ models:
     targets: {embedding}
 callers:
   - {{ name: tests, token: {{ env: CALLER_TOKEN }}, policy: unrestricted }}
-failover: {{ first_content: 1s }}
+failover: {{ first_content: 2s }}
 drain: {{ delay: 0s, grace: 1s }}
 """
 
