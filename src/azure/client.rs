@@ -61,6 +61,12 @@ pub enum BuildError {
         /// Configured name.
         resource: String,
     },
+    /// Neither `https` nor `http`. Where `http` may lead is for the configuration to decide.
+    #[error("resource {resource}: the endpoint must be an https or http address")]
+    Endpoint {
+        /// Configured name.
+        resource: String,
+    },
     /// The endpoint is an address that is never called.
     #[error("resource {resource}: {source}")]
     Address {
@@ -146,6 +152,9 @@ impl Operation {
 impl Resource {
     fn new(settings: ResourceSettings) -> Result<Self, BuildError> {
         let resource = || settings.name.to_string();
+        if !matches!(settings.endpoint.scheme(), "https" | "http") {
+            return Err(BuildError::Endpoint { resource: resource() });
+        }
         let literal =
             settings.endpoint.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
         if let Some(address) = literal {

@@ -3,11 +3,16 @@
 //! Bodies are read leniently (`error` may be a bare string, the wrapper may be missing, codes may be numbers, HTML may
 //! stand in for JSON, `Content-Type` is not asked) and nothing of their text is kept: only codes, parameter and
 //! category names, cut to a harmless alphabet.
-use std::time::{Duration, SystemTime};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, StatusCode};
 use sealane_core::domain::{BadResponse, ConnectFailure, FailureKind, Rejection};
 use serde_json::Value;
+
+use super::resolver::{ForbiddenAddress, Unresolved};
 
 /// What a response other than 200 means.
 pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], now: SystemTime) -> FailureKind {
@@ -41,31 +46,46 @@ pub(super) fn error_event(data: &[u8]) -> FailureKind {
     let error = Envelope::read(data);
     match rejection(&error) {
         rejection @ (Rejection::PromptBlocked { .. } | Rejection::ContextLength) => FailureKind::Rejected(rejection),
+        // The status was spent on 200 by then, so the word must do.
+        _ if error.is_about_capacity() => FailureKind::Throttled { retry_after: SHORTEST_HINT },
         _ => FailureKind::ErrorEvent { code: error.code },
     }
 }
 
 /// Why there is no response head at all.
 pub(super) fn transport(error: &reqwest::Error) -> FailureKind {
-    let causes: Vec<String> = chain(error).map(|cause| cause.to_string().to_ascii_lowercase()).collect();
-    let says = |words: &[&str]| causes.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
-    let io = || chain(error).find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    let io = || chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>());
+    // Out of descriptors, ports or memory: that is this machine's trouble and says nothing about the target.
+    if io().filter_map(io::Error::raw_os_error).any(|code| OUT_OF_RESOURCES.contains(&code)) {
+        return FailureKind::Local { cause: "out_of_resources" };
+    }
     if !error.is_connect() {
         return FailureKind::Reset;
     }
-    FailureKind::Connect(if error.is_timeout() {
+    let is_a = |kind| io().any(|cause| cause.kind() == kind);
+    FailureKind::Connect(if error.is_timeout() || is_a(io::ErrorKind::TimedOut) {
         ConnectFailure::TimedOut
-    } else if chain(error).any(|cause| cause.is::<rustls::Error>()) || says(&["certificate", "tls", "handshake"]) {
+    } else if is_a(io::ErrorKind::ConnectionRefused) {
+        ConnectFailure::Refused
+    } else if io().any(is_tls) {
         ConnectFailure::Tls
-    } else if says(&["dns", "failed to lookup", "name or service not known", "resolve"]) {
+    } else if chain(error).any(|cause| cause.is::<Unresolved>() || cause.is::<ForbiddenAddress>()) {
         ConnectFailure::Dns
     } else {
-        match io() {
-            Some(std::io::ErrorKind::ConnectionRefused) => ConnectFailure::Refused,
-            Some(std::io::ErrorKind::TimedOut) => ConnectFailure::TimedOut,
-            _ => ConnectFailure::Other,
-        }
+        ConnectFailure::Other
     })
+}
+
+/// `ENOMEM`, `ENFILE`, `EMFILE`, `EADDRNOTAVAIL`, `ENOBUFS`: the same numbers on every Linux.
+const OUT_OF_RESOURCES: [i32; 5] = [12, 23, 24, 99, 105];
+
+/// TLS errors travel inside of IO errors inside of IO errors, which do not name them as their source. An end of file
+/// before there is a connection can only have cut the handshake.
+fn is_tls(error: &io::Error) -> bool {
+    let wrapped = |inner: &(dyn std::error::Error + Send + Sync + 'static)| {
+        inner.is::<rustls::Error>() || inner.downcast_ref::<io::Error>().is_some_and(is_tls)
+    };
+    error.kind() == io::ErrorKind::UnexpectedEof || error.get_ref().is_some_and(wrapped)
 }
 
 fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
@@ -106,7 +126,7 @@ impl Envelope {
     }
 
     fn is_about_capacity(&self) -> bool {
-        const WORDS: [&str; 5] = ["429", "nocapacity", "toomanyrequests", "engine_overloaded", "capacity"];
+        const WORDS: [&str; 5] = ["429", "capacity", "toomanyrequests", "overloaded", "rate_limit"];
         let code = self.code.as_deref().unwrap_or_default().to_ascii_lowercase();
         WORDS.iter().any(|word| code.contains(word))
     }
@@ -135,7 +155,7 @@ fn clean(text: &str) -> String {
     if text.len() > 128 || text.contains(char::is_whitespace) {
         return String::new();
     }
-    text.chars().filter(plain).take(64).collect()
+    if text.chars().all(|c| plain(&c)) { text.chars().take(64).collect() } else { String::new() }
 }
 
 const SHORTEST_HINT: Duration = Duration::from_secs(1);

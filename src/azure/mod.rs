@@ -1,10 +1,11 @@
 //! The only module that knows HTTP and Azure's JSON.
 //!
-//! `client` makes the attempts; `request` and `reply` translate between the domain and Azure's JSON (`wire`), `sse`
+//! `client` makes the attempts; `request` and `reply` translate between the domain and Azure's JSON (`wire`, `filters`), `sse`
 //! and `stream` read streamed answers, `failure` is the table of everything that can go wrong, `limits` reads the
 //! headers, `resolver` guards the addresses.
 mod client;
 mod failure;
+mod filters;
 mod limits;
 mod reply;
 mod request;

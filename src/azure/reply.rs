@@ -17,11 +17,14 @@ pub(super) fn completion(body: &[u8], expected_choices: u32) -> Result<ChatReply
     }
     let mut choices: Vec<Choice> = wire.choices.into_iter().map(choice).collect::<Result<_, _>>()?;
     choices.sort_by_key(|choice| choice.index);
+    if choices.windows(2).any(|pair| pair[0].index == pair[1].index) {
+        return Err(bad(BadResponse::MissingChoices));
+    }
     Ok(ChatReply {
         header: ReplyHeader {
-            response_id: wire.id,
-            model: wire.model,
-            created: wire.created,
+            response_id: wire.id.unwrap_or_default(),
+            model: wire.model.unwrap_or_default(),
+            created: wire.created.unwrap_or_default(),
             system_fingerprint: wire.system_fingerprint,
         },
         choices,
@@ -34,18 +37,30 @@ fn choice(wire: wire::Choice) -> Result<Choice, FailureKind> {
     let finish_reason = wire.finish_reason.as_deref().map(finish_reason).ok_or(bad(BadResponse::Unfinished))?;
     let mut content = Vec::new();
     let mut tool_calls = Vec::new();
-    if let Some(message) = wire.message {
+    // A withheld answer may lack its message; whatever else does is no answer. And a withheld answer carries no part of
+    // itself, as the assembled one does not.
+    let withheld = finish_reason == FinishReason::ContentFilter;
+    if wire.message.is_none() && !withheld {
+        return Err(bad(BadResponse::Malformed));
+    }
+    if let Some(message) = wire.message.filter(|_| !withheld) {
         content.extend(message.content.filter(|text| !text.is_empty()).map(Part::Text));
         content.extend(message.refusal.filter(|text| !text.is_empty()).map(Part::Refusal));
         tool_calls = message.tool_calls.into_iter().map(tool_call).collect();
     }
     let mut filter = wire.content_filter_results;
     filter.verdicts.sort_by(|a, b| a.category.cmp(&b.category));
-    Ok(Choice { index: wire.index, content, tool_calls, finish_reason, filter, logprobs: wire.logprobs.map(logprobs) })
+    let logprobs = wire.logprobs.filter(|_| !withheld).map(logprobs);
+    Ok(Choice { index: wire.index, content, tool_calls, finish_reason, filter, logprobs })
 }
 
 fn tool_call(wire: wire::ToolCall) -> ToolCall {
-    ToolCall { id: wire.id, name: wire.function.name, arguments_json: wire.function.arguments }
+    let (name, arguments) = wire.function.map_or((None, None), |function| (function.name, function.arguments));
+    ToolCall {
+        id: wire.id.unwrap_or_default(),
+        name: name.unwrap_or_default(),
+        arguments_json: arguments.unwrap_or_default(),
+    }
 }
 
 /// One chunk's events, appended to `events`. The header comes from the first chunk that has an id; `header_seen`
@@ -59,13 +74,13 @@ pub(super) fn chunk(
     if wire.error.is_some() {
         return Err(super::failure::error_event(data));
     }
-    if !*header_seen && !wire.id.is_empty() {
+    if let Some(wire::Text(id)) = wire.id.filter(|id| !*header_seen && !id.0.is_empty()) {
         *header_seen = true;
         events.extend([ChatEvent::Header(ReplyHeader {
-            response_id: wire.id.into_owned(),
-            model: wire.model.into_owned(),
-            created: wire.created,
-            system_fingerprint: wire.system_fingerprint.map(Into::into),
+            response_id: id.into_owned(),
+            model: wire.model.unwrap_or_default().0.into_owned(),
+            created: wire.created.unwrap_or_default(),
+            system_fingerprint: wire.system_fingerprint.map(|text| text.0.into_owned()),
         })]);
     }
     if !wire.prompt_filter_results.is_empty() {
@@ -79,10 +94,14 @@ pub(super) fn chunk(
     Ok(())
 }
 
-fn chunk_choice(wire: wire::ChunkChoice, events: &mut impl Extend<ChatEvent>) {
+fn chunk_choice(wire: wire::ChunkChoice<'_>, events: &mut impl Extend<ChatEvent>) {
     let choice = wire.index;
     let mut filter = wire.content_filter_results;
-    if let Some(offsets) = wire.content_filter_offsets {
+    let finish = wire.finish_reason.map(|word| finish_reason(&word.0));
+    // What has verdicts but neither a delta nor a finish is the asynchronous filter's, with offsets or without.
+    let annotates = wire.delta.is_none() && finish.is_none() && !filter.is_empty();
+    if annotates || wire.content_filter_offsets.is_some() {
+        let offsets = wire.content_filter_offsets.unwrap_or_default();
         events.extend([ChatEvent::FilterAnnotation {
             choice,
             filter: std::mem::take(&mut filter),
@@ -91,7 +110,6 @@ fn chunk_choice(wire: wire::ChunkChoice, events: &mut impl Extend<ChatEvent>) {
             end_offset: offsets.end_offset,
         }]);
     }
-    let finish = wire.finish_reason.as_deref().map(finish_reason);
     if let Some(delta) = wire.delta {
         let delta = Delta {
             choice,
@@ -125,6 +143,9 @@ pub(super) fn embeddings(
     if wire.error.is_some() {
         return Err(bad(BadResponse::ErrorBody));
     }
+    if wire.data.len() != inputs {
+        return Err(bad(BadResponse::WrongVectors));
+    }
     let mut vectors: Vec<Option<Vector>> = vec![None; inputs];
     for row in wire.data {
         let place = vectors.get_mut(row.index).ok_or(bad(BadResponse::WrongVectors))?;
@@ -135,7 +156,12 @@ pub(super) fn embeddings(
     if vectors.iter().any(|vector| Some(vector.dimensions()) != length) {
         return Err(bad(BadResponse::WrongVectors));
     }
-    Ok(EmbedReply { model: wire.model.into_owned(), vectors, usage: usage(&wire.usage), evidence })
+    Ok(EmbedReply {
+        model: wire.model.unwrap_or_default().0.into_owned(),
+        vectors,
+        usage: usage(&wire.usage),
+        evidence,
+    })
 }
 
 fn vector(encoded: wire::Encoded<'_>) -> Option<Vector> {

@@ -1,6 +1,9 @@
 //! Outgoing addresses (design section 4): a name that resolves to the machine's own metadata service, or to anything
 //! else link-local, is never called. Private addresses are fine: that is how Private Link looks.
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
@@ -9,6 +12,11 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{0} is a link-local, metadata or multicast address, which is never called")]
 pub struct ForbiddenAddress(IpAddr);
+
+/// A name that leads nowhere.
+#[derive(Debug, Error)]
+#[error("the name does not resolve")]
+pub(super) struct Unresolved(#[source] io::Error);
 
 /// Refuses what no Azure endpoint can be.
 pub(super) fn check_address(address: IpAddr) -> Result<(), ForbiddenAddress> {
@@ -28,7 +36,8 @@ pub(super) struct PublicResolver;
 impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?.collect();
             let (allowed, refused): (Vec<_>, Vec<_>) =
                 found.into_iter().partition(|address| check_address(address.ip()).is_ok());
             match (allowed.is_empty(), refused.first()) {

@@ -4,6 +4,7 @@ use std::{
     future::Future as _,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures_util::Stream;
@@ -16,8 +17,12 @@ use tokio::time::{Instant, Sleep};
 
 use super::{reply, sse::EventReader};
 
-/// The events. One timer serves all limits and is only set anew when it goes off, so that an event costs no timer
-/// operation.
+/// How long the end of the body is waited for after `[DONE]`: a connection whose body was read to its end can be used
+/// again.
+const END_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The events. One timer serves all limits; it is set anew when it goes off or another phase begins, so that an event
+/// costs no timer operation.
 pub(super) struct ChatEvents {
     body: Body,
     reader: EventReader,
@@ -33,7 +38,21 @@ pub(super) struct ChatEvents {
     evidence: Evidence,
     /// How it ends once the events that came before are out.
     ending: Option<Result<StreamEnd, FailureKind>>,
+    done_seen: bool,
     ended: bool,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first content.
+    Opening,
+    /// The next event.
+    Content,
+    /// Usage and `[DONE]`.
+    Tail,
+    /// The end of the body.
+    Done,
 }
 
 impl ChatEvents {
@@ -60,24 +79,37 @@ impl ChatEvents {
             timer,
             evidence,
             ending: None,
+            done_seen: false,
             ended: false,
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        if self.done_seen {
+            Phase::Done
+        } else if self.progress.all_finished() {
+            Phase::Tail
+        } else if self.content_seen {
+            Phase::Content
+        } else {
+            Phase::Opening
         }
     }
 
     /// When silence will have lasted too long, and what it then means.
     fn limit(&self) -> (Instant, Silence) {
         let total = (self.started + self.limits.total, Silence::Total);
-        let silence = if self.content_seen {
-            let stall = if self.progress.all_finished() { StreamProgress::TAIL_PATIENCE } else { self.limits.stall };
-            (self.last_event + stall, Silence::Stall)
-        } else {
-            (self.started + self.limits.first_content, Silence::FirstContent)
+        let silence = match self.phase() {
+            Phase::Opening => (self.started + self.limits.first_content, Silence::FirstContent),
+            Phase::Content => (self.last_event + self.limits.stall, Silence::Stall),
+            Phase::Tail => (self.last_event + StreamProgress::TAIL_PATIENCE, Silence::Stall),
+            Phase::Done => (self.last_event + END_PATIENCE, Silence::Stall),
         };
         if silence.0 <= total.0 { silence } else { total }
     }
 
     /// Reads every event that the frame completes; says how the stream ends if one of them says so.
-    fn read(&mut self) -> Result<Option<StreamEnd>, FailureKind> {
+    fn read(&mut self, now: Instant) -> Result<Option<StreamEnd>, FailureKind> {
         loop {
             let data = match self.reader.next() {
                 Ok(Some(data)) => data,
@@ -85,7 +117,9 @@ impl ChatEvents {
                 Err(_) => return Err(FailureKind::BadResponse(BadResponse::TooLarge)),
             };
             self.anything_seen = true;
+            self.last_event = now;
             if &*data == b"[DONE]" {
+                self.done_seen = true;
                 return Ok(Some(self.progress.at_done()));
             }
             let before = self.queue.len();
@@ -112,18 +146,24 @@ impl ChatEvents {
         }
     }
 
+    fn poll_body_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => self.timer.as_mut().poll(cx),
+        }
+    }
+
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ChatEvent, Failure>>> {
         loop {
             ready!(self.timer.as_mut().poll(cx));
             let (until, silence) = self.limit();
             if until <= Instant::now() {
-                return match (silence, self.progress.all_finished()) {
-                    (Silence::Stall, true) => {
-                        let end = self.progress.at_silence();
-                        self.end(end)
-                    }
-                    _ => self.fail(FailureKind::Silence(silence)),
-                };
+                // Whatever limit this is: nothing is missing once every choice is finished.
+                if self.progress.all_finished() {
+                    let end = self.progress.at_silence();
+                    return self.end(end);
+                }
+                return self.fail(FailureKind::Silence(silence));
             }
             self.timer.as_mut().reset(until);
         }
@@ -143,6 +183,10 @@ impl Stream for ChatEvents {
                 return Poll::Ready(None);
             }
             match this.ending.take() {
+                Some(Ok(StreamEnd::Whole)) if this.done_seen && this.poll_body_end(cx).is_pending() => {
+                    this.ending = Some(Ok(StreamEnd::Whole));
+                    return Poll::Pending;
+                }
                 Some(Ok(end)) => return this.end(end),
                 Some(Err(kind)) => return this.fail(kind),
                 None => {}
@@ -150,12 +194,11 @@ impl Stream for ChatEvents {
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(bytes) = frame.into_data() else { continue };
-                    this.last_event = Instant::now();
                     this.reader.push(bytes);
-                    let finished_before = this.progress.all_finished();
-                    this.ending = this.read().transpose();
-                    if this.progress.all_finished() && !finished_before {
-                        // The tail's patience is shorter than what the timer was set to.
+                    let before = this.phase();
+                    this.ending = this.read(Instant::now()).transpose();
+                    if this.phase() != before {
+                        // What is waited for now may be due before the timer goes off.
                         let until = this.limit().0;
                         this.timer.as_mut().reset(until);
                     }

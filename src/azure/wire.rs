@@ -2,21 +2,21 @@
 //! unknown fields are harmless, and every field may be missing.
 use std::borrow::Cow;
 
-use sealane_core::domain::{ContentFilterResults, ContentFilterVerdict, Severity};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
+use sealane_core::domain::ContentFilterResults;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+
+use super::filters::filters;
+
+/// Text that is borrowed where no escape stands in it. `Option<Cow<str>>` itself would always be copied.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A whole completion.
 #[derive(Debug, Deserialize)]
 pub(super) struct Completion {
-    #[serde(default)]
-    pub(super) id: String,
-    #[serde(default)]
-    pub(super) model: String,
-    #[serde(default)]
-    pub(super) created: i64,
+    pub(super) id: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) created: Option<i64>,
     pub(super) system_fingerprint: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) choices: Vec<Choice>,
@@ -47,33 +47,29 @@ pub(super) struct Message {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ToolCall {
-    #[serde(default)]
-    pub(super) id: String,
-    #[serde(default)]
-    pub(super) function: Function,
+    pub(super) id: Option<String>,
+    pub(super) function: Option<Function>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Whole in a whole answer, a piece in a chunk.
+#[derive(Debug, Deserialize)]
 pub(super) struct Function {
-    #[serde(default)]
-    pub(super) name: String,
-    #[serde(default)]
-    pub(super) arguments: String,
+    pub(super) name: Option<String>,
+    pub(super) arguments: Option<String>,
 }
 
 /// One event of a stream. The envelope borrows from the event: most of it is the same in every chunk and dropped.
 #[derive(Debug, Deserialize)]
 pub(super) struct Chunk<'a> {
-    #[serde(default, borrow)]
-    pub(super) id: Cow<'a, str>,
-    #[serde(default, borrow)]
-    pub(super) model: Cow<'a, str>,
-    #[serde(default)]
-    pub(super) created: i64,
     #[serde(borrow)]
-    pub(super) system_fingerprint: Option<Cow<'a, str>>,
-    #[serde(default, deserialize_with = "or_default")]
-    pub(super) choices: Vec<ChunkChoice>,
+    pub(super) id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) model: Option<Text<'a>>,
+    pub(super) created: Option<i64>,
+    #[serde(borrow)]
+    pub(super) system_fingerprint: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    pub(super) choices: Vec<ChunkChoice<'a>>,
     pub(super) usage: Option<Usage>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) prompt_filter_results: Vec<PromptFilter>,
@@ -81,11 +77,12 @@ pub(super) struct Chunk<'a> {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct ChunkChoice {
+pub(super) struct ChunkChoice<'a> {
     #[serde(default)]
     pub(super) index: u32,
     pub(super) delta: Option<Delta>,
-    pub(super) finish_reason: Option<String>,
+    #[serde(borrow)]
+    pub(super) finish_reason: Option<Text<'a>>,
     #[serde(default, deserialize_with = "filters")]
     pub(super) content_filter_results: ContentFilterResults,
     pub(super) content_filter_offsets: Option<Offsets>,
@@ -105,16 +102,10 @@ pub(super) struct ToolCallDelta {
     #[serde(default)]
     pub(super) index: u32,
     pub(super) id: Option<String>,
-    pub(super) function: Option<FunctionDelta>,
+    pub(super) function: Option<Function>,
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct FunctionDelta {
-    pub(super) name: Option<String>,
-    pub(super) arguments: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct Offsets {
     #[serde(default)]
     pub(super) check_offset: i32,
@@ -187,9 +178,9 @@ pub(super) struct CompletionDetails {
 pub(super) struct Embeddings<'a> {
     #[serde(borrow, default)]
     pub(super) data: Vec<EmbeddingRow<'a>>,
-    #[serde(borrow, default)]
-    pub(super) model: Cow<'a, str>,
-    #[serde(default)]
+    #[serde(borrow)]
+    pub(super) model: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) usage: Usage,
     pub(super) error: Option<IgnoredAny>,
 }
@@ -217,89 +208,4 @@ where
     T: Default + Deserialize<'de>,
 {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-/// `content_filter_results`: category to verdict, and `error` where the filter itself failed.
-fn filters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ContentFilterResults, D::Error> {
-    struct Categories;
-
-    impl<'de> Visitor<'de> for Categories {
-        type Value = ContentFilterResults;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object of content filter categories")
-        }
-
-        fn visit_unit<E>(self) -> Result<Self::Value, E> {
-            Ok(ContentFilterResults::default())
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut results = ContentFilterResults::default();
-            while let Some(category) = map.next_key::<Cow<'de, str>>()? {
-                if category == "error" {
-                    map.next_value::<IgnoredAny>()?;
-                    results.unfiltered = true;
-                    continue;
-                }
-                // Entries of other shapes (`custom_blocklists.details` and what is still to come) do no harm.
-                let Entry::Verdict(verdict) = map.next_value()? else { continue };
-                results.verdicts.push(ContentFilterVerdict {
-                    category: known_category(category),
-                    filtered: verdict.filtered.unwrap_or_default(),
-                    detected: verdict.detected,
-                    severity: verdict.severity.and_then(severity),
-                });
-            }
-            Ok(results)
-        }
-    }
-
-    deserializer.deserialize_any(Categories)
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Entry<'a> {
-    Verdict(#[serde(borrow)] WireVerdict<'a>),
-    Other(IgnoredAny),
-}
-
-#[derive(Deserialize)]
-struct WireVerdict<'a> {
-    filtered: Option<bool>,
-    detected: Option<bool>,
-    #[serde(borrow)]
-    severity: Option<Cow<'a, str>>,
-}
-
-/// Categories come with every chunk; those that are known cost no allocation.
-fn known_category(name: Cow<'_, str>) -> Cow<'static, str> {
-    const KNOWN: [&str; 11] = [
-        "hate",
-        "self_harm",
-        "sexual",
-        "violence",
-        "jailbreak",
-        "indirect_attack",
-        "protected_material_text",
-        "protected_material_code",
-        "profanity",
-        "custom_blocklists",
-        "ungrounded_material",
-    ];
-    match KNOWN.iter().find(|known| **known == name) {
-        Some(known) => Cow::Borrowed(known),
-        None => Cow::Owned(name.chars().take(64).collect()),
-    }
-}
-
-fn severity(word: Cow<'_, str>) -> Option<Severity> {
-    match &*word {
-        "safe" => Some(Severity::Safe),
-        "low" => Some(Severity::Low),
-        "medium" => Some(Severity::Medium),
-        "high" => Some(Severity::High),
-        _ => None,
-    }
 }
