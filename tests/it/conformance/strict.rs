@@ -63,10 +63,8 @@ impl Document {
             }
         }
         let mut refuse = |why: String| found.push(Violation { pointer: pointer.to_owned(), why });
-        if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
-            if !allowed.contains(value) {
-                refuse(format!("{value} is not one of the enum's"));
-            }
+        if schema.get("enum").and_then(Value::as_array).is_some_and(|allowed| !allowed.contains(value)) {
+            refuse(format!("{value} is not one of the enum's"));
         }
         match value {
             Value::Object(members) => self.check_object(schema, members, pointer, found),

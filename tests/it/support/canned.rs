@@ -1,5 +1,4 @@
-//! A server that answers every request with the same bytes, whatever was asked: answers that no decent server gives,
-//! written out by hand.
+//! A server that answers with bytes written out by hand, whatever was asked: answers that no decent server gives.
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -73,8 +72,14 @@ impl Drop for Canned {
 }
 
 impl Canned {
+    /// Answers every request alike.
     pub async fn start(steps: impl IntoIterator<Item = Step>) -> Self {
-        let steps: Arc<[Step]> = steps.into_iter().collect();
+        Self::start_with([steps.into_iter().collect()]).await
+    }
+
+    /// Answers the first request with the first answer, and so on; the last one repeats.
+    pub async fn start_with(answers: impl IntoIterator<Item = Vec<Step>>) -> Self {
+        let answers: Arc<[Vec<Step>]> = answers.into_iter().collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -83,11 +88,15 @@ impl Canned {
         let accepting = tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
                 count.send_modify(|connections| connections.accepted += 1);
-                let (steps, requests, count) = (Arc::clone(&steps), Arc::clone(&requests), count.clone());
+                let (answers, requests, count) = (Arc::clone(&answers), Arc::clone(&requests), count.clone());
                 tokio::spawn(async move {
                     while let Some(request) = read(&mut socket).await {
-                        requests.lock().unwrap().push(request);
-                        if !play(&mut socket, &steps).await {
+                        let number = {
+                            let mut requests = requests.lock().unwrap();
+                            requests.push(request);
+                            requests.len() - 1
+                        };
+                        if !play(&mut socket, &answers[number.min(answers.len() - 1)]).await {
                             break;
                         }
                     }
