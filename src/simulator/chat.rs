@@ -79,6 +79,8 @@ pub(super) const fn prompt_annotation(filter: FilterMode) -> &'static str {
 pub(super) fn output_annotation(filter: FilterMode, finish: Finish) -> &'static str {
     match (filter, finish) {
         (_, Finish::ContentFilter) => BLOCKED_OUTPUT,
+        // There is no text to judge, as in a stream's pieces of tool calls.
+        (_, Finish::ToolCalls) => "{}",
         (FilterMode::On | FilterMode::Asynchronous, _) => SAFE_OUTPUT,
         (FilterMode::Off, _) => "{}",
         (FilterMode::Outage, _) => FILTER_DOWN,
