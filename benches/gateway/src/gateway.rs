@@ -10,7 +10,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
-use crate::{Settings, floor::Upstreams, load::Protocol, process::Process, workload::Work};
+use crate::{
+    Settings,
+    floor::Upstreams,
+    load::Protocol,
+    process::Process,
+    workload::{VECTOR_LENGTH, Work},
+};
 
 /// Holds the key that the upstream asks for.
 pub(crate) const KEY_VARIABLE: &str = "SEALANE_BENCH_KEY";
@@ -261,8 +267,13 @@ fn sealane_configuration(upstream: &Upstreams) -> String {
             Work::Unary | Work::Assembled | Work::Flood => ("chat", "plain"),
         };
         text += &format!("  - name: {model}\n    kind: {kind}\n");
-        if work == Work::Unary {
-            text += "    upstream_stream: never\n";
+        match work {
+            Work::Unary => text += "    upstream_stream: never\n",
+            Work::Embed => {
+                let space = format!("model: text-embedding-3-small, version: \"1\", dimensions: {VECTOR_LENGTH}");
+                text += &format!("    embedding: {{ {space} }}\n");
+            }
+            _ => {}
         }
         if work == Work::Embed {
             text += "    embedding: { model: text-embedding-3-small, version: '1', dimensions: 1536 }\n";

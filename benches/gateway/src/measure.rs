@@ -8,7 +8,7 @@ use crate::{
     Settings,
     gateway::{Column, Gateway, KEY, Scratch, Upstream, UpstreamKind},
     load::{self, IdleResponses, IdleStreams, Protocol},
-    process::{Memory, Tree},
+    process::{Memory, Tree, machine_cpu},
     report,
     workload::{FLOOD_CHUNKS, Row, Work, rows},
 };
@@ -36,6 +36,8 @@ pub(crate) struct Sample {
     pub(crate) gateway_share: f64,
     pub(crate) upstream_share: f64,
     pub(crate) generator_share: f64,
+    /// Cores' worth of time that programs which are no part of the bench took meanwhile.
+    pub(crate) foreign_share: f64,
 }
 
 /// All runs of one row through one column.
@@ -176,17 +178,20 @@ impl Suite {
         let trees: Vec<_> = self.upstream.processes.iter().map(|process| process.tree()).collect();
         let upstream_cpu = || trees.iter().map(|tree| tree.cpu()).sum::<Duration>();
         let gateway_cpu = || gateway.process.as_ref().map(|process| process.tree().cpu());
-        let before = (gateway_cpu(), upstream_cpu(), Tree::own().cpu());
+        let before = (gateway_cpu(), upstream_cpu(), Tree::own().cpu(), machine_cpu());
         let mut tally = load::run(gateway.column.protocol(), gateway.address(row.work), KEY, row).await?;
-        let after = (gateway_cpu(), upstream_cpu(), Tree::own().cpu());
+        let after = (gateway_cpu(), upstream_cpu(), Tree::own().cpu(), machine_cpu());
         let cpu = before.0.zip(after.0).map(|(before, after)| after.saturating_sub(before));
         let units = if row.work.is_stream() { tally.whole * FLOOD_CHUNKS } else { tally.whole };
         let share = |time: Duration| time.as_secs_f64() / tally.wall.as_secs_f64();
+        let (upstream, generator) = (after.1.saturating_sub(before.1), after.2.saturating_sub(before.2));
+        let ours = cpu.unwrap_or_default() + upstream + generator;
         Ok(Sample {
             cpu: cpu.map(|cpu| microseconds(cpu) / units as f64),
             gateway_share: share(cpu.unwrap_or_default()),
-            upstream_share: share(after.1.saturating_sub(before.1)),
-            generator_share: share(after.2.saturating_sub(before.2)),
+            upstream_share: share(upstream),
+            generator_share: share(generator),
+            foreign_share: share(after.3.saturating_sub(before.3).saturating_sub(ours)),
             rate: tally.whole as f64 / tally.wall.as_secs_f64(),
             p50: percentile(&mut tally.latencies, 0.50).unwrap_or_default(),
             p99: percentile(&mut tally.latencies, 0.99).unwrap_or_default(),

@@ -133,6 +133,15 @@ impl Tree {
     }
 }
 
+/// CPU time that all cores together have spent on anything since boot, to a hundredth of a second.
+pub(crate) fn machine_cpu() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    // cpu user nice system idle iowait irq softirq steal ...
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks = fields.take(8).enumerate().filter(|(at, _)| *at != 3 && *at != 4);
+    Duration::from_millis(10 * ticks.filter_map(|(_, field)| field.parse::<u64>().ok()).sum::<u64>())
+}
+
 /// Every process with its parent.
 fn parents() -> Vec<(u32, u32)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -11,6 +11,9 @@ use crate::{
     workload::{Row, Work},
 };
 
+/// Cores' worth of other programs' work above which the table carries a warning.
+const FOREIGN_LOAD: f64 = 0.2;
+
 /// What we want of Sealane in one line of the table.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -164,6 +167,7 @@ pub(crate) fn print(measured: &[Measured], footprints: &[Footprint], idle_stream
         println!("*: against fixed answers, in which every chunk of a stream comes alone.");
     }
     print_load_bound(measured);
+    print_foreign_load(measured);
     for cell in measured.iter().flat_map(|row| &row.cells) {
         if let Some(failure) = &cell.failure {
             println!("{:?} failed: {failure}", cell.column);
@@ -185,6 +189,15 @@ fn print_load_bound(measured: &[Measured]) {
                 share(|sample| sample.gateway_share),
             );
         }
+    }
+}
+
+/// Latencies measured on a machine that had other work are not worth quoting; CPU times mostly are.
+fn print_foreign_load(measured: &[Measured]) {
+    let samples = measured.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.samples);
+    let foreign = median(samples.map(|sample| sample.foreign_share).collect()).unwrap_or_default();
+    if foreign > FOREIGN_LOAD {
+        println!("Other programs took {:.0} % of a core meanwhile: do not quote the latencies.", foreign * 100.0);
     }
 }
 
