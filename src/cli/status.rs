@@ -8,7 +8,7 @@ use super::{
     Options, Output,
     client::Client,
     json::Json,
-    outcome::{Failure, Outcome},
+    outcome::{Failure, Outcome, print},
     routing::{millis, word},
     table::Table,
 };
@@ -38,7 +38,7 @@ impl Status {
         if !self.watch {
             let request = connection.request(pb::RegionStatusRequest { region, model });
             let status = client.region_status(request).await?.into_inner();
-            print(&status, options)?;
+            show(&status, options)?;
             return healthy(&status);
         }
         let term = Term::stdout();
@@ -59,20 +59,18 @@ impl Status {
                 term.write_line(&format!("{erase}{}", lines.join("\n")))?;
                 drawn = lines.len();
             } else {
-                print(&status, options)?;
+                show(&status, options)?;
             }
         }
         Err(Failure::Unreachable("the service ended the watch".into()))
     }
 }
 
-#[allow(clippy::print_stdout)]
-fn print(status: &pb::RegionStatusResponse, options: Options) -> Outcome {
+fn show(status: &pb::RegionStatusResponse, options: Options) -> Outcome {
     match options.output {
-        Output::Json => println!("{}", Json::new()?.value("RegionStatusResponse", status)?),
-        Output::Table => lines(status).iter().for_each(|line| println!("{line}")),
+        Output::Json => print(Json::new()?.line("RegionStatusResponse", status)?),
+        Output::Table => print(lines(status).join("\n")),
     }
-    Ok(())
 }
 
 fn healthy(status: &pb::RegionStatusResponse) -> Outcome {
