@@ -96,7 +96,7 @@ impl Azure {
         let unknown = || Failure::without_response(FailureKind::Local { cause: "unknown_resource" });
         let resource = self.resources.get(resource_index).ok_or_else(unknown)?;
         let until = Instant::now() + limit;
-        let sending = resource.client.get(resource.models_url()).headers(resource.headers.clone()).send();
+        let sending = resource.client.get(resource.models_url()).header(ACCEPT, "application/json").send();
         let silent = || Failure::without_response(FailureKind::Silence(Silence::FirstContent));
         let response = timeout_at(until, sending).await.map_err(|_| silent())?;
         let response = response.map_err(|error| Failure::without_response(failure::transport(&error)))?;

@@ -86,8 +86,20 @@ fn healthy(status: &pb::RegionStatusResponse) -> Outcome {
 
 /// Models, each with its targets in order of preference.
 fn lines(status: &pb::RegionStatusResponse) -> Vec<String> {
-    let heading =
-        ["model", "region", "resource", "scope", "state", "in flight", "ok 60 s", "p50", "p95", "served", "failed"];
+    let heading = [
+        "model",
+        "region",
+        "resource",
+        "scope",
+        "state",
+        "in flight",
+        "ok 60 s",
+        "p50",
+        "p95",
+        "served",
+        "failed",
+        "last failure",
+    ];
     let mut table = Table::new(&heading).right(&[5, 6, 7, 8, 9, 10]);
     let mut targets: Vec<_> = status
         .regions
@@ -113,7 +125,8 @@ fn lines(status: &pb::RegionStatusResponse) -> Vec<String> {
             latency(target.latency_p50.as_ref()),
             latency(target.latency_p95.as_ref()),
             target.served_calls.to_string(),
-            failed(target),
+            target.failed_attempts.to_string(),
+            target.last_failure.clone(),
         ]);
     }
     table.lines()
@@ -141,11 +154,4 @@ fn recent(target: &pb::TargetState) -> String {
 
 fn latency(duration: Option<&prost_types::Duration>) -> String {
     duration.map_or_else(|| "-".to_owned(), |duration| format!("{} ms", millis(Some(duration))))
-}
-
-fn failed(target: &pb::TargetState) -> String {
-    match target.last_failure.as_str() {
-        "" => target.failed_attempts.to_string(),
-        last => format!("{} ({last})", target.failed_attempts),
-    }
 }

@@ -111,11 +111,12 @@ impl World {
 fn configuration(regions: &Value, extra: &str) -> String {
     let regions = regions["regions"].as_array().unwrap();
     let mut text = "drain: { delay: 0s, grace: 1s }\nresources:\n".to_owned();
-    for region in regions {
+    for (at, region) in regions.iter().enumerate() {
         let (name, endpoint) = (region["region"].as_str().unwrap(), region["endpoint"].as_str().unwrap());
         text += &format!(
             "  - {{ name: {name}, region: {name}, boundary: eu, endpoint: \"{endpoint}\", auth: {{ api_key: {{ env: \
-             SIMULATED_KEY }} }} }}\n"
+             SIMULATED_KEY }} }}, chat: {{ path: {} }} }}\n",
+            if at == 0 { "dated" } else { "v1" }
         );
     }
     text += "models:\n";
