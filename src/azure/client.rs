@@ -87,6 +87,25 @@ impl Azure {
         Ok(Self { resources, bounds })
     }
 
+    /// Asks a resource for its list of models: unbilled, carries no caller's data, and proves endpoint and
+    /// credentials, though no deployment (contract section 8). `resource_index` is its place in the list.
+    ///
+    /// # Errors
+    /// As for any attempt.
+    pub async fn list_models(&self, resource_index: usize, limit: Duration) -> Result<(), Failure> {
+        let unknown = || Failure::without_response(FailureKind::Local { cause: "unknown_resource" });
+        let resource = self.resources.get(resource_index).ok_or_else(unknown)?;
+        let until = Instant::now() + limit;
+        let sending = resource.client.get(resource.models_url()).header(ACCEPT, "application/json").send();
+        let silent = || Failure::without_response(FailureKind::Silence(Silence::FirstContent));
+        let response = timeout_at(until, sending).await.map_err(|_| silent())?;
+        let response = response.map_err(|error| Failure::without_response(failure::transport(&error)))?;
+        match response.status() {
+            StatusCode::OK => Ok(()),
+            _ => Err(self.refused(response, until).await),
+        }
+    }
+
     fn resource(&self, target: &Target) -> Result<&Resource, Failure> {
         let unknown = || Failure::without_response(FailureKind::Local { cause: "unknown_resource" });
         self.resources.get(target.resource_index).ok_or_else(unknown)
@@ -223,6 +242,21 @@ impl Resource {
             path.extend(operation.path().split('/'));
         }
         if let PathStyle::Dated { api_version } = self.style(operation) {
+            url.query_pairs_mut().append_pair("api-version", api_version);
+        }
+        url
+    }
+
+    fn models_url(&self) -> Url {
+        let mut url = self.settings.endpoint.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("openai");
+            if self.settings.chat_path == PathStyle::V1 {
+                path.push("v1");
+            }
+            path.push("models");
+        }
+        if let PathStyle::Dated { api_version } = &self.settings.chat_path {
             url.query_pairs_mut().append_pair("api-version", api_version);
         }
         url

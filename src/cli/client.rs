@@ -17,6 +17,7 @@ const MAX_REPLY_BYTES: usize = 64 << 20;
 
 /// Which service is called, and as whom.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "The service")]
 pub(super) struct Client {
     /// The service: host and port; `https://` in front of it for TLS.
     #[arg(long, env = "SEALANE_ADDR", default_value = "localhost:50051", value_name = "HOST:PORT")]

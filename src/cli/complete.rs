@@ -10,7 +10,7 @@ use super::{
     Options, Output,
     client::{Client, Connection},
     json::Json,
-    outcome::{Failure, Outcome},
+    outcome::{Failure, Outcome, print},
     routing::{Routing, tell_served_by},
 };
 use crate::grpc::pb::{self, complete_stream_response::Event, inference_service_client::InferenceServiceClient};
@@ -83,20 +83,22 @@ pub(super) fn from_stdin() -> Result<String, Failure> {
     }
     let mut text = String::new();
     stdin.read_to_string(&mut text)?;
+    if text.trim().is_empty() {
+        return Err(Failure::Usage("standard input is empty; give a text there or as an argument".into()));
+    }
     Ok(text)
 }
 
-#[allow(clippy::print_stdout)]
 async fn whole(connection: &Connection, request: pb::CompleteRequest, options: Options) -> Outcome {
     let start = Instant::now();
     let mut client =
         InferenceServiceClient::new(connection.channel.clone()).max_decoding_message_size(connection.max_reply_bytes());
     let reply = client.complete(connection.request(request)).await?.into_inner();
     match options.output {
-        Output::Json => println!("{:#}", Json::new()?.value("CompleteResponse", &reply)?),
+        Output::Json => print(Json::new()?.line("CompleteResponse", &reply)?)?,
         Output::Table => {
             for choice in &reply.choices {
-                println!("{}", text(choice));
+                print(text(choice))?;
                 tell_finish(choice.finish_reason());
             }
         }
@@ -123,7 +125,6 @@ fn tell_finish(reason: pb::FinishReason) {
     }
 }
 
-#[allow(clippy::print_stdout)]
 async fn streamed(connection: &Connection, request: pb::CompleteRequest, options: Options) -> Outcome {
     let start = Instant::now();
     let json = Json::new()?;
@@ -132,20 +133,21 @@ async fn streamed(connection: &Connection, request: pb::CompleteRequest, options
     let (mut model, mut ended) = (String::new(), false);
     while let Some(event) = events.message().await? {
         if options.output == Output::Json {
-            println!("{}", json.value("CompleteStreamResponse", &event)?);
+            print(json.line("CompleteStreamResponse", &event)?)?;
         }
         match event.event {
             Some(Event::Start(start)) => model = start.model,
             Some(Event::Delta(delta)) if options.output == Output::Table => {
-                print!("{}{}", delta.text, delta.refusal);
-                std::io::stdout().flush()?;
+                let mut stdout = std::io::stdout().lock();
+                write!(stdout, "{}{}", delta.text, delta.refusal)?;
+                stdout.flush()?;
             }
             Some(Event::Restarted(restarted)) if options.output == Output::Table => {
-                println!();
+                print("")?;
                 eprintln!("sealane: {} failed ({}); again from the start:", restarted.failed_region, restarted.failure);
             }
             Some(Event::ChoiceFinish(finish)) if options.output == Output::Table => {
-                println!();
+                print("")?;
                 tell_finish(finish.finish_reason());
             }
             Some(Event::End(end)) => {

@@ -8,7 +8,7 @@ use super::{
     client::Client,
     complete::from_stdin,
     json::Json,
-    outcome::Outcome,
+    outcome::{Outcome, print},
     routing::{Routing, tell_served_by},
     table::Table,
 };
@@ -35,7 +35,6 @@ pub(super) struct Embed {
 }
 
 impl Embed {
-    #[allow(clippy::print_stdout)]
     pub(super) async fn run(self, options: Options) -> Outcome {
         let inputs = if self.texts.is_empty() {
             from_stdin()?.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
@@ -55,7 +54,7 @@ impl Embed {
             .max_decoding_message_size(connection.max_reply_bytes());
         let reply = client.embed(connection.request(request)).await?.into_inner();
         match options.output {
-            Output::Json => println!("{}", Json::new()?.value("EmbedResponse", &reply)?),
+            Output::Json => print(Json::new()?.line("EmbedResponse", &reply)?)?,
             Output::Table => {
                 let mut table = Table::new(&["input", "numbers", "vector"]).right(&[0, 1]);
                 for embedding in &reply.embeddings {
@@ -63,8 +62,8 @@ impl Embed {
                     let count = embedding.values.len() / 4;
                     table.row(vec![embedding.index.to_string(), count.to_string(), format!("{} …", shown.join(" "))]);
                 }
-                table.lines().iter().for_each(|line| println!("{line}"));
-                println!("space {}", reply.embedding_space);
+                print(table.lines().join("\n"))?;
+                print(format_args!("space {}", reply.embedding_space))?;
             }
         }
         let (by, usage) = (reply.served_by.as_ref(), reply.usage.as_ref());

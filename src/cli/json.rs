@@ -14,11 +14,11 @@ impl Json {
         Ok(Self { pool: DescriptorPool::decode(pb::DESCRIPTORS).context("the built-in descriptors are unreadable")? })
     }
 
-    /// `name` is the message's name in `sealane.v1`.
-    pub(super) fn value(&self, name: &str, message: &impl prost::Message) -> anyhow::Result<serde_json::Value> {
+    /// `name` is the message's name in `sealane.v1`. In one line, fields in the order of their numbers.
+    pub(super) fn line(&self, name: &str, message: &impl prost::Message) -> anyhow::Result<String> {
         let descriptor = self.pool.get_message_by_name(&format!("sealane.v1.{name}"));
         let descriptor = descriptor.with_context(|| format!("there is no message {name}"))?;
         let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())?;
-        Ok(serde_json::to_value(message)?)
+        Ok(serde_json::to_string(&message)?)
     }
 }

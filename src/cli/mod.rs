@@ -1,6 +1,9 @@
 //! The command line: one file for each verb. Data goes to standard output, messages to standard error.
+mod check;
 mod client;
 mod complete;
+mod completions;
+mod config;
 mod demo;
 mod embed;
 mod healthcheck;
@@ -95,8 +98,11 @@ enum Verb {
     Complete(complete::Complete),
     Embed(embed::Embed),
     Status(status::Status),
+    Check(check::Check),
+    Config(config::ConfigVerb),
     /// Ask a service whether it takes calls; exits with grpc_health_probe's codes.
     Healthcheck(healthcheck::Healthcheck),
+    Completions(completions::Completions),
 }
 
 /// Runs the command that the process was started with.
@@ -110,6 +116,9 @@ pub fn run() -> ExitCode {
         Verb::Complete(complete) => wait(complete.run(options)),
         Verb::Embed(embed) => wait(embed.run(options)),
         Verb::Status(status) => wait(status.run(options)),
+        Verb::Check(check) => wait(check.run(options)),
+        Verb::Config(config) => config.run(),
+        Verb::Completions(completions) => completions.run(),
         Verb::Healthcheck(healthcheck) => return healthcheck.run(),
     };
     outcome.report()

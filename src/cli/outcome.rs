@@ -1,5 +1,9 @@
 //! How a command ends: its exit code, and the message that goes with it.
-use std::process::ExitCode;
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use crate::config::{ConfigError, Problems};
 
@@ -32,6 +36,8 @@ pub(super) enum Failure {
     Unreachable(String),
     /// Exit code 5.
     Unhealthy(String),
+    /// Exit code 0: whoever read standard output, such as `head`, has seen enough.
+    NobodyReads,
 }
 
 impl From<anyhow::Error> for Failure {
@@ -42,7 +48,10 @@ impl From<anyhow::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(error.into())
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::NobodyReads,
+            _ => Self::Failed(error.into()),
+        }
     }
 }
 
@@ -58,6 +67,11 @@ impl From<Problems> for Failure {
     }
 }
 
+/// Prints data on standard output.
+pub(super) fn print(text: impl Display) -> Outcome {
+    Ok(writeln!(io::stdout().lock(), "{text}")?)
+}
+
 /// Tells the person and the shell.
 pub(super) trait Report {
     /// Prints the message, if any, and gives the exit code.
@@ -67,7 +81,7 @@ pub(super) trait Report {
 impl Report for Outcome {
     fn report(self) -> ExitCode {
         let (code, message) = match self {
-            Ok(()) => return ExitCode::SUCCESS,
+            Ok(()) | Err(Failure::NobodyReads) => return ExitCode::SUCCESS,
             Err(Failure::Failed(error)) => (1, format!("{error:#}")),
             Err(Failure::Usage(message)) => (2, message),
             Err(Failure::Config(error)) => (3, error.to_string()),

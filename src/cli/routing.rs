@@ -64,8 +64,8 @@ pub(super) fn tell_served_by(
 ) {
     let Some(by) = by.filter(|_| !verbosity.quiet) else { return };
     let tokens = usage.map(|usage| match usage.output_tokens {
-        0 => format!(", {} tokens", usage.input_tokens),
-        output => format!(", {} + {output} tokens", usage.input_tokens),
+        0 => format!(", {} tokens in", usage.input_tokens),
+        output => format!(", {} tokens in, {output} out", usage.input_tokens),
     });
     let line = format!("{} · {model} · {} ms{}", by.region, took.as_millis(), tokens.unwrap_or_default());
     eprintln!("{}", style(line).for_stderr().dim());

@@ -5,7 +5,10 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
-use super::{Output, outcome::Outcome};
+use super::{
+    Output,
+    outcome::{Outcome, print},
+};
 use crate::{
     config::Config,
     server::Server,
@@ -54,18 +57,17 @@ async fn serve(config: Config, output: Output) -> Outcome {
     }
     let revision = config.revision.clone();
     let server = Server::from_config(config).await?;
-    announce(server.local_addr()?, output);
+    announce(server.local_addr()?, output)?;
     tracing::info!(address = %server.local_addr()?, config_revision = revision, "serving");
     server.serve(stop_signal()?).await?;
     Ok(())
 }
 
 /// The one line on standard output, for people and for whatever waits for the service to be up.
-#[allow(clippy::print_stdout)]
-fn announce(address: SocketAddr, output: Output) {
+fn announce(address: SocketAddr, output: Output) -> Outcome {
     match output {
-        Output::Table => println!("sealane is listening on {address}"),
-        Output::Json => println!("{}", serde_json::json!({ "listening": address })),
+        Output::Table => print(format_args!("sealane is listening on {address}")),
+        Output::Json => print(serde_json::json!({ "listening": address })),
     }
 }
 

@@ -8,13 +8,28 @@ use serde::Serialize;
 use super::{Output, outcome::Outcome, serve::stop_signal};
 use crate::simulator::{RegionSettings, SimulatedRegion};
 
+/// What `--file` may say, and how faults are switched while a region runs.
+const EXAMPLE: &str = r#"Example of a file:
+  - region: swedencentral
+    display_name: Sweden Central
+    keys: [simulated-key]
+    deployments:
+      - { name: gpt-4o, model: gpt-4o, version: 2024-11-20, kind: chat, requests_per_minute: 600 }
+    latency: { first_token_ms: 300, per_token_ms: 10, jitter_ms: 5 }
+
+Every region prints where its control API is:
+  curl -X POST -d '{"fault":{"kind":"status","status":503},"ratio":0.5}' http://ADDR/_simulator/faults
+  curl -X DELETE http://ADDR/_simulator/faults
+  curl -X PUT -d '{"listening":false}' http://ADDR/_simulator/listening"#;
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLE)]
 pub(super) struct Simulate {
     /// A region to simulate with the default deployments, such as `swedencentral` or `swedencentral=127.0.0.1:9001`.
     /// May be repeated. Default: swedencentral and francecentral on free ports.
     #[arg(long = "region", value_name = "NAME[=ADDR]")]
     regions: Vec<String>,
-    /// A YAML file with a list of regions in full; see the simulator's settings in docs/simulator.md.
+    /// A YAML file with a list of regions in full, each with its deployments, limits, latency and faults.
     #[arg(long, conflicts_with = "regions")]
     file: Option<PathBuf>,
     /// Print a configuration for `sealane serve` over these regions, and stay up.

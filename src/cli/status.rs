@@ -8,7 +8,7 @@ use super::{
     Options, Output,
     client::Client,
     json::Json,
-    outcome::{Failure, Outcome},
+    outcome::{Failure, Outcome, print},
     routing::{millis, word},
     table::Table,
 };
@@ -38,7 +38,7 @@ impl Status {
         if !self.watch {
             let request = connection.request(pb::RegionStatusRequest { region, model });
             let status = client.region_status(request).await?.into_inner();
-            print(&status, options)?;
+            show(&status, options)?;
             return healthy(&status);
         }
         let term = Term::stdout();
@@ -59,20 +59,18 @@ impl Status {
                 term.write_line(&format!("{erase}{}", lines.join("\n")))?;
                 drawn = lines.len();
             } else {
-                print(&status, options)?;
+                show(&status, options)?;
             }
         }
         Err(Failure::Unreachable("the service ended the watch".into()))
     }
 }
 
-#[allow(clippy::print_stdout)]
-fn print(status: &pb::RegionStatusResponse, options: Options) -> Outcome {
+fn show(status: &pb::RegionStatusResponse, options: Options) -> Outcome {
     match options.output {
-        Output::Json => println!("{}", Json::new()?.value("RegionStatusResponse", status)?),
-        Output::Table => lines(status).iter().for_each(|line| println!("{line}")),
+        Output::Json => print(Json::new()?.line("RegionStatusResponse", status)?),
+        Output::Table => print(lines(status).join("\n")),
     }
-    Ok(())
 }
 
 fn healthy(status: &pb::RegionStatusResponse) -> Outcome {
@@ -88,8 +86,20 @@ fn healthy(status: &pb::RegionStatusResponse) -> Outcome {
 
 /// Models, each with its targets in order of preference.
 fn lines(status: &pb::RegionStatusResponse) -> Vec<String> {
-    let heading =
-        ["model", "region", "resource", "scope", "state", "in flight", "ok 60 s", "p50", "p95", "served", "failed"];
+    let heading = [
+        "model",
+        "region",
+        "resource",
+        "scope",
+        "state",
+        "in flight",
+        "ok 60 s",
+        "p50",
+        "p95",
+        "served",
+        "failed",
+        "last failure",
+    ];
     let mut table = Table::new(&heading).right(&[5, 6, 7, 8, 9, 10]);
     let mut targets: Vec<_> = status
         .regions
@@ -115,7 +125,8 @@ fn lines(status: &pb::RegionStatusResponse) -> Vec<String> {
             latency(target.latency_p50.as_ref()),
             latency(target.latency_p95.as_ref()),
             target.served_calls.to_string(),
-            failed(target),
+            target.failed_attempts.to_string(),
+            target.last_failure.clone(),
         ]);
     }
     table.lines()
@@ -143,11 +154,4 @@ fn recent(target: &pb::TargetState) -> String {
 
 fn latency(duration: Option<&prost_types::Duration>) -> String {
     duration.map_or_else(|| "-".to_owned(), |duration| format!("{} ms", millis(Some(duration))))
-}
-
-fn failed(target: &pb::TargetState) -> String {
-    match target.last_failure.as_str() {
-        "" => target.failed_attempts.to_string(),
-        last => format!("{} ({last})", target.failed_attempts),
-    }
 }

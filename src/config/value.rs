@@ -17,6 +17,10 @@ pub(super) trait Scalar: Sized {
     fn read(text: &str) -> Result<Self, String>;
     /// As it is written.
     fn write(&self) -> String;
+    /// As YAML has it: text, unless a value has a type of its own there.
+    fn emit<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.write())
+    }
     /// For editors.
     fn schema() -> Schema;
 }
@@ -64,7 +68,7 @@ impl<'de, T: Scalar> Deserialize<'de> for Setting<T> {
 impl<T: Scalar> Serialize for Setting<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.value {
-            Ok(value) => serializer.serialize_str(&value.write()),
+            Ok(value) => value.emit(serializer),
             Err(_) => serializer.serialize_none(),
         }
     }
@@ -245,6 +249,10 @@ impl Scalar for bool {
         self.to_string()
     }
 
+    fn emit<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bool(*self)
+    }
+
     fn schema() -> Schema {
         json_schema!({ "type": "boolean" })
     }
@@ -257,6 +265,10 @@ impl Scalar for u32 {
 
     fn write(&self) -> String {
         self.to_string()
+    }
+
+    fn emit<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(*self)
     }
 
     fn schema() -> Schema {

@@ -1,1 +1,398 @@
-//! Stub.
+//! The command line, as a shell sees it: the real binary, its exit codes, and what it says on which stream.
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// A command without anything that this machine's environment might add.
+fn sealane(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealane"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if ["SEALANE_", "OTEL_", "NO_COLOR", "RUST_LOG", "CLICOLOR"].iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command.env("SIMULATED_KEY", "simulated-key").args(args).stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> (i32, String, String) {
+    told(&sealane(args).output().unwrap())
+}
+
+fn told(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+/// A folder of its own for each test; removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sealane-cli-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A command that stays up; killed when dropped.
+struct Running {
+    child: Child,
+    /// The line with which it said that it is up.
+    ready: Value,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let mut child =
+            sealane(args).args(["--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{args:?} said {line:?}: {error}"));
+        Self { child, ready }
+    }
+
+    fn terminate(mut self) -> i32 {
+        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Two simulated regions, and the service over them.
+struct World {
+    _folder: Folder,
+    regions: Running,
+    service: Running,
+    config: String,
+    addr: String,
+}
+
+impl World {
+    fn start(name: &str, extra: &str) -> Self {
+        let folder = Folder::new(name);
+        let regions = Running::start(&["simulate"]);
+        let config = folder.write("sealane.yaml", &configuration(&regions.ready, extra));
+        let service = Running::start(&["serve", "--config", &config, "--listen", "127.0.0.1:0"]);
+        let addr = service.ready["listening"].as_str().unwrap().to_owned();
+        Self { _folder: folder, regions, service, config, addr }
+    }
+
+    fn call(&self, args: &[&str]) -> (i32, String, String) {
+        told(&sealane(args).args(["--addr", &self.addr]).output().unwrap())
+    }
+}
+
+fn configuration(regions: &Value, extra: &str) -> String {
+    let regions = regions["regions"].as_array().unwrap();
+    let mut text = "drain: { delay: 0s, grace: 1s }\nresources:\n".to_owned();
+    for (at, region) in regions.iter().enumerate() {
+        let (name, endpoint) = (region["region"].as_str().unwrap(), region["endpoint"].as_str().unwrap());
+        text += &format!(
+            "  - {{ name: {name}, region: {name}, boundary: eu, endpoint: \"{endpoint}\", auth: {{ api_key: {{ env: \
+             SIMULATED_KEY }} }}, chat: {{ path: {} }} }}\n",
+            if at == 0 { "dated" } else { "v1" }
+        );
+    }
+    text += "models:\n";
+    for (model, kind) in [("gpt-4o", "chat"), ("text-embedding-3-large", "embedding")] {
+        text += &format!("  - name: {model}\n    kind: {kind}\n    targets:\n");
+        for region in regions {
+            let resource = region["region"].as_str().unwrap();
+            text += &format!("      - {{ resource: {resource}, deployment: {model}, sku: Standard }}\n");
+        }
+    }
+    text + extra
+}
+
+#[test]
+fn exit_codes_are_as_documented() {
+    let (code, help, _) = run(&["--help"]);
+    assert_eq!(code, 0);
+    for line in [
+        "0  done",
+        "1  failed",
+        "2  wrong usage",
+        "3  the configuration is invalid",
+        "4  the service",
+        "5  not healthy",
+    ] {
+        assert!(help.contains(line), "{line} is not in --help");
+    }
+    let folder = Folder::new("codes");
+    let malformed = folder.write("malformed.yaml", "resources: [\n");
+    let misspelt = folder.write("misspelt.yaml", "resources: []\nmodls: []\n");
+    let keyless = folder.write(
+        "keyless.yaml",
+        "resources:\n  - { name: a, region: b, endpoint: \"https://c.example\", auth: { api_key: { env: SEALANE_NOT_SET } } }\nmodels: []\n",
+    );
+    for (args, expected, message) in [
+        (vec!["--version"], 0, ""),
+        (vec![], 2, "Usage"),
+        (vec!["frobnicate"], 2, "unrecognized subcommand"),
+        (vec!["complete", "--nonsense"], 2, "unexpected argument"),
+        (vec!["complete", "--addr", "no address", "hi"], 2, "--addr no address"),
+        (vec!["complete", "--token-file", "/not/there", "hi"], 2, "--token-file /not/there"),
+        (vec!["simulate", "--region", "x=nowhere"], 1, "nowhere is no address"),
+        (vec!["serve", "--config", "/not/there.yaml"], 3, "/not/there.yaml"),
+        (vec!["serve", "--config", &malformed], 3, "malformed.yaml:"),
+        (vec!["check", "--config", &misspelt], 3, "unknown key `modls`, did you mean `models`?"),
+        (vec!["check", "--config", &misspelt], 3, "misspelt.yaml:2:1"),
+        (vec!["check", "--config", &keyless], 3, "the environment variable `SEALANE_NOT_SET` is not set"),
+        (vec!["check", "--config", &keyless], 3, "keyless.yaml:2:"),
+        (vec!["complete", "--addr", "127.0.0.1:1", "hi"], 4, "no service answers at 127.0.0.1:1"),
+        (vec!["embed", "--addr", "127.0.0.1:1", "hi"], 4, "no service answers"),
+        (vec!["status", "--addr", "127.0.0.1:1"], 4, "no service answers"),
+        (vec!["healthcheck", "--addr", "no address"], 1, "--addr no address"),
+        (vec!["healthcheck", "--addr", "127.0.0.1:1"], 2, "cannot be reached"),
+    ] {
+        let (code, _, stderr) = run(&args);
+        assert_eq!(code, expected, "{args:?}\n{stderr}");
+        assert!(stderr.contains(message), "{args:?} said\n{stderr}");
+    }
+}
+
+#[test]
+fn every_verb_that_calls_a_service_works() {
+    let world = World::start("verbs", "");
+
+    let (code, answer, who) = world.call(&["complete", "hi", "there"]);
+    assert_eq!(code, 0, "{who}");
+    assert!(answer.trim().len() > 20, "{answer}");
+    assert!(who.starts_with("swedencentral · gpt-4o-2024-11-20 · "), "{who}");
+
+    let (_, streamed, _) = world.call(&["complete", "--stream", "hi", "there"]);
+    assert_eq!(streamed, answer, "a stream says what the whole answer says");
+
+    let (_, _, nothing) = world.call(&["complete", "--quiet", "hi"]);
+    assert_eq!(nothing, "");
+    let (_, _, attempts) = world.call(&["complete", "--verbose", "hi"]);
+    assert!(attempts.contains("1. swedencentral (gpt-4o, route): served after"), "{attempts}");
+
+    let (_, json, _) = world.call(&["complete", "--output", "json", "hi", "there"]);
+    let reply: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(reply["choices"][0]["message"]["content"][0]["text"], answer.trim_end());
+    assert_eq!(reply["servedBy"]["attempts"][0]["outcome"], "OUTCOME_SERVED");
+
+    let (_, events, _) = world.call(&["complete", "--stream", "--output", "json", "hi"]);
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.first().unwrap().get("start").is_some() && events.last().unwrap().get("end").is_some());
+
+    let (code, table, _) = world.call(&["embed", "one", "two"]);
+    assert_eq!(code, 0);
+    assert_eq!(table.matches("3072").count(), 3, "two vectors and the space:\n{table}");
+    let (_, json, _) = world.call(&["embed", "--output", "json", "--dimensions", "8", "one"]);
+    let reply: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(reply["embeddings"][0]["values"].as_array().unwrap().len(), 8);
+
+    let (code, table, _) = world.call(&["status"]);
+    assert_eq!(code, 0);
+    assert_eq!(table.matches("● serving").count(), 4, "{table}");
+    assert!(!table.contains('\u{1b}'), "no colours into a pipe");
+    let (_, coloured, _) = world.call(&["status", "--color", "always"]);
+    assert!(coloured.contains('\u{1b}'));
+    let (_, json, _) = world.call(&["status", "--output", "json", "--region", "francecentral"]);
+    let status: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(status["regions"].as_array().unwrap().len(), 1);
+    assert_eq!(status["regions"][0]["targets"][0]["standing"], "STANDING_SERVING");
+
+    for (args, expected, said) in [
+        (vec!["healthcheck"], 0, ""),
+        (vec!["healthcheck", "--service", "nonsense"], 3, "unknown service"),
+        (vec!["complete", "--model", "nope", "hi"], 1, "NotFound MODEL_NOT_CONFIGURED"),
+        (vec!["complete", "--temperature", "9", "hi"], 1, "temperature: must be a number from 0 to 2"),
+        (vec!["status", "--region", "mars"], 1, "NotFound REGION_NOT_CONFIGURED"),
+    ] {
+        let (code, _, stderr) = world.call(&args);
+        assert_eq!(code, expected, "{args:?}\n{stderr}");
+        assert!(stderr.to_lowercase().contains(&said.to_lowercase()), "{args:?} said\n{stderr}");
+    }
+}
+
+#[test]
+fn a_prompt_may_come_from_standard_input() {
+    let world = World::start("stdin", "");
+    let mut child = sealane(&["complete", "--addr", &world.addr])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"hi there").unwrap();
+    let (code, piped, stderr) = told(&child.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(piped, world.call(&["complete", "hi there"]).1);
+    for verb in ["complete", "embed"] {
+        let (code, _, stderr) = world.call(&[verb]);
+        assert_eq!(code, 2, "{verb}");
+        assert!(stderr.contains("standard input is empty"), "{stderr}");
+    }
+}
+
+#[test]
+fn what_reads_the_output_may_leave_early() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let (code, _, stderr) =
+        told(&sealane(&["config", "schema"]).stdout(writer).stderr(Stdio::piped()).output().unwrap());
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn sigterm_drains_the_service_and_ends_it_well() {
+    let world = World::start("sigterm", "");
+    let World { regions, service, addr, .. } = world;
+    assert_eq!(service.terminate(), 0);
+    assert_eq!(run(&["healthcheck", "--addr", &addr]).0, 2);
+    assert_eq!(regions.terminate(), 0);
+}
+
+#[test]
+fn callers_need_their_token_and_it_never_stands_in_a_flag() {
+    let folder = Folder::new("tokens");
+    let token = folder.write("token", "a-token-of-24-characters\n");
+    let world = World::start(
+        "callers",
+        &format!("callers:\n  - {{ name: tester, token: {{ file: {token} }}, policy: unrestricted }}\n"),
+    );
+    let (code, _, stderr) = world.call(&["complete", "hi"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("Unauthenticated MISSING_TOKEN"), "{stderr}");
+    assert_eq!(world.call(&["complete", "--token-file", &token, "hi"]).0, 0);
+    let mut from_env = sealane(&["complete", "--addr", &world.addr, "hi"]);
+    assert_eq!(told(&from_env.env("SEALANE_TOKEN", "a-token-of-24-characters").output().unwrap()).0, 0);
+    let (code, _, stderr) = told(&from_env.env("SEALANE_TOKEN", "another-one").output().unwrap());
+    assert_eq!(code, 1);
+    assert!(stderr.contains("INVALID_TOKEN") && !stderr.contains("another-one"), "{stderr}");
+}
+
+#[test]
+fn check_prints_the_failover_order_and_asks_the_endpoints() {
+    let world = World::start("check", "policies: [{ name: france, regions: [francecentral] }]\n");
+    let config = world.config.as_str();
+    let (code, order, stderr) = run(&["check", "--config", config, "--endpoints"]);
+    assert_eq!(code, 0, "{stderr}");
+    let lines: Vec<_> = order.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        lines[..7],
+        [
+            "gpt-4o",
+            "under unrestricted",
+            "1. swedencentral swedencentral gpt-4o Standard regional",
+            "2. francecentral francecentral gpt-4o Standard regional",
+            "under france",
+            "✕ swedencentral swedencentral gpt-4o Standard regional not among the policy's regions",
+            "1. francecentral francecentral gpt-4o Standard regional",
+        ]
+    );
+    assert_eq!(order.matches("● answered in").count(), 2, "{order}");
+
+    let (_, json, _) = run(&["check", "--config", config, "--output", "json"]);
+    let document: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(document["models"][0]["policies"][1]["targets"][0]["permitted"], false);
+
+    let mut wrong_key = sealane(&["check", "--config", config, "--endpoints"]);
+    let (code, told_of, _) = told(&wrong_key.env("SIMULATED_KEY", "wrong").output().unwrap());
+    assert_eq!(code, 4);
+    assert_eq!(told_of.matches("✕ unauthorized").count(), 2, "{told_of}");
+}
+
+#[test]
+fn warnings_can_be_denied() {
+    let folder = Folder::new("warnings");
+    let config = folder.write(
+        "one-region.yaml",
+        "resources:\n  - { name: a, region: b, endpoint: \"https://c.example\", auth: { api_key: { env: SIMULATED_KEY } } }\n\
+         models:\n  - { name: m, targets: [{ resource: a, deployment: d, sku: Standard }] }\n",
+    );
+    let (code, _, stderr) = run(&["check", "--config", &config]);
+    assert_eq!(code, 0);
+    assert!(
+        stderr.contains("warning:") && stderr.contains("one-region.yaml:4: model `m` has targets in `b` only"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = run(&["check", "--config", &config, "--deny-warnings"]);
+    assert_eq!(code, 3);
+    assert!(stderr.ends_with("sealane: 1 warning, and warnings are denied\n"), "{stderr}");
+}
+
+#[test]
+fn the_service_is_not_opened_to_anyone_by_a_flag() {
+    let folder = Folder::new("open");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("sealane.example.yaml");
+    let config = folder.write("sealane.yaml", &fs::read_to_string(example).unwrap());
+    let mut serve = sealane(&["serve", "--config", &config, "--listen", "0.0.0.0:0"]);
+    let output = serve.env("AZURE_OPENAI_KEY_SWC", "k").env("AZURE_OPENAI_KEY_FRC", "k").output().unwrap();
+    let (code, _, stderr) = told(&output);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("no `callers` are configured"), "{stderr}");
+}
+
+#[test]
+fn schema_show_and_completions_print_what_they_say() {
+    let (code, schema, _) = run(&["config", "schema"]);
+    assert_eq!(code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&schema).unwrap()["title"], "sealane.yaml");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("sealane.example.yaml");
+    let (code, shown, _) = run(&["config", "show", "--config", example.to_str().unwrap(), "--redacted"]);
+    assert_eq!(code, 0);
+    assert!(shown.contains("max_request_bytes: 16MiB") && !shown.contains("AZURE_OPENAI_KEY"), "{shown}");
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (code, script, _) = run(&["completions", shell]);
+        assert_eq!(code, 0, "{shell}");
+        assert!(script.contains("healthcheck"), "{shell}");
+    }
+}
+
+#[test]
+fn simulate_prints_a_configuration_that_serves() {
+    let mut regions = sealane(&["simulate", "--print-config", "--region", "westeurope", "--region", "eastus2"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(regions.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let text: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+    let folder = Folder::new("simulate");
+    let config = folder.write("sealane.yaml", &text.join("\n"));
+    let (code, _, stderr) = run(&["check", "--config", &config, "--endpoints", "--deny-warnings"]);
+    regions.kill().unwrap();
+    regions.wait().unwrap();
+    assert_eq!(code, 0, "{stderr}\n{}", text.join("\n"));
+}
+
+/// The showcase itself: an outage in which no call fails.
+#[test]
+fn the_demo_loses_no_call() {
+    let (code, json, story) = run(&["demo", "--once", "--seconds", "4", "--listen", "127.0.0.1:0", "--output", "json"]);
+    assert_eq!(code, 0, "{story}");
+    let summary: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(summary["failed"], 0, "{story}");
+    assert_eq!(summary["calls"], summary["ok"]);
+    assert!(summary["rescued"].as_u64().unwrap() > 0, "{story}");
+    assert!(story.contains("grpcurl -plaintext -d") && story.contains("swedencentral is killed"), "{story}");
+}

@@ -571,6 +571,9 @@ fn the_effective_file_reads_back_as_the_same_configuration() {
     assert_eq!(first.limits, again.limits);
     assert_eq!(first.thresholds, again.thresholds);
     assert_eq!(first.routes.targets(), again.routes.targets());
+    let shown_as_json: serde_json::Value = serde_saphyr::from_str(&shown).unwrap();
+    let validator = jsonschema::validator_for(&config::schema()).unwrap();
+    assert!(validator.is_valid(&shown_as_json), "{shown}");
     assert!(shown.contains("env: KEY") && !shown.contains("0123456789abcdef"), "{shown}");
     assert!(!redacted.contains("KEY") && !redacted.contains("contoso"), "{redacted}");
 }

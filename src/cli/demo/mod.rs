@@ -18,7 +18,11 @@ use self::{
     traffic::{Tally, Traffic},
     world::World,
 };
-use super::{Output, outcome::Outcome, serve::stop_signal};
+use super::{
+    Output,
+    outcome::{Failure, Outcome, print},
+    serve::stop_signal,
+};
 use crate::telemetry::{LogStyle, Telemetry, TelemetrySettings};
 
 /// Start simulated regions and the service, kill the primary under live traffic, and bring it back.
@@ -61,13 +65,13 @@ impl Demo {
         let story = async {
             let tally = if self.no_traffic { None } else { Some(self.tell_story(&mut world, &mut board).await?) };
             if let Some(tally) = &tally {
-                summarise(&board, tally, output);
+                summarise(&board, tally, output)?;
             }
             if !self.once {
                 invite(&board, &world);
                 std::future::pending::<()>().await;
             }
-            anyhow::Ok(tally)
+            Ok::<_, Failure>(tally)
         };
         let tally = tokio::select! {
             told = story => told?,
@@ -135,8 +139,7 @@ fn introduce(board: &Board, world: &World) {
     board.print(&format!("  {program} status --addr localhost:{port} --watch"));
 }
 
-#[allow(clippy::print_stdout)]
-fn summarise(board: &Board, tally: &Tally, output: Output) {
+fn summarise(board: &Board, tally: &Tally, output: Output) -> Outcome {
     let (calls, ok, failed, rescued) = (tally.calls(), tally.all_ok(), tally.all_failed(), tally.rescued);
     let line = format!("{calls} calls, {ok} OK, {failed} failed, {rescued} rescued");
     let line = if failed == 0 { style(line).green().bold() } else { style(line).red().bold() };
@@ -145,8 +148,9 @@ fn summarise(board: &Board, tally: &Tally, output: Output) {
         board.print(&format!("  {failure}"));
     }
     if output == Output::Json {
-        println!("{}", serde_json::json!({ "calls": calls, "ok": ok, "failed": failed, "rescued": rescued }));
+        print(serde_json::json!({ "calls": calls, "ok": ok, "failed": failed, "rescued": rescued }))?;
     }
+    Ok(())
 }
 
 fn invite(board: &Board, world: &World) {

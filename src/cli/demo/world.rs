@@ -1,5 +1,5 @@
 //! What the demo runs: simulated regions on free ports, and the real service over them.
-use std::net::SocketAddr;
+use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -15,6 +15,9 @@ const REGIONS: [(&str, &str); 2] = [("swedencentral", "Sweden Central"), ("franc
 const KEY: &str = "simulated-key";
 /// About as long as a short answer takes, so that an outage meets calls under way.
 const LATENCY: Latency = Latency { first_byte_ms: 40, first_token_ms: 120, per_token_ms: 12, jitter_ms: 15 };
+
+const REVIVAL_TRIES: u32 = 50;
+const REVIVAL_PAUSE: Duration = Duration::from_millis(100);
 
 /// One simulated region as the demo shows it.
 pub(super) struct RegionInfo {
@@ -80,8 +83,18 @@ impl World {
     /// The primary listens again.
     pub(super) async fn revive_primary(&mut self) -> anyhow::Result<()> {
         if let (Some(region), Some(info)) = (self.regions.first(), self.infos.first_mut()) {
-            region.accept_connections().await?;
-            info.up = true;
+            // Meanwhile the port may have become the near end of somebody's short connection.
+            for _ in 0..REVIVAL_TRIES {
+                match region.accept_connections().await {
+                    Err(error) if error.kind() == ErrorKind::AddrInUse => tokio::time::sleep(REVIVAL_PAUSE).await,
+                    done => {
+                        done?;
+                        info.up = true;
+                        return Ok(());
+                    }
+                }
+            }
+            anyhow::bail!("the port of {} has been taken by another program", info.name);
         }
         Ok(())
     }

@@ -1,0 +1,201 @@
+//! `sealane check`: is this configuration right, and what does it mean?
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use console::style;
+use sealane_core::{
+    domain::{ModelKind, RoutingOptions, Target},
+    policy::{Policy, Refusal},
+    router::Route,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Options, Output,
+    outcome::{Failure, Outcome, print},
+    table::Table,
+};
+use crate::{
+    azure::{Azure, ResponseBounds},
+    config::Config,
+};
+
+/// Longest wait for one resource.
+const ENDPOINT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Check the configuration and print the failover order of every model under every policy.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// The configuration file.
+    #[arg(long, default_value = "sealane.yaml", env = "SEALANE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Also ask every resource for its list of models: free of charge; proves endpoint and key, but no deployment.
+    #[arg(long)]
+    endpoints: bool,
+    /// Warnings are errors.
+    #[arg(long)]
+    deny_warnings: bool,
+}
+
+/// What became of a resource's models list.
+struct Probe {
+    resource: Arc<str>,
+    endpoint: String,
+    result: Result<Duration, &'static str>,
+}
+
+impl Check {
+    pub(super) async fn run(self, options: Options) -> Outcome {
+        let config = Config::load(&self.config)?;
+        let probes = if self.endpoints { probe(&config).await? } else { vec![] };
+        match options.output {
+            Output::Json => print(document(&config, &probes))?,
+            Output::Table => print(report(&config, &probes).join("\n"))?,
+        }
+        for warning in &config.warnings {
+            eprintln!("{} {warning}", style("warning:").for_stderr().yellow().bold());
+        }
+        if !options.verbosity.quiet {
+            let (resources, models) = (config.resources.len(), config.routes.all().len());
+            let name = self.config.display();
+            eprintln!("{name} is valid: {resources} resources, {models} models, revision {}", config.revision);
+        }
+        if let Some(failed) = probes.iter().find(|probe| probe.result.is_err()) {
+            return Err(Failure::Unreachable(format!("resource {} cannot be used", failed.resource)));
+        }
+        if self.deny_warnings && !config.warnings.is_empty() {
+            return Err(Failure::Warnings(config.warnings.len()));
+        }
+        Ok(())
+    }
+}
+
+/// All at once: one dead resource must not make the others wait.
+async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
+    let azure = Azure::new(config.resources.clone(), ResponseBounds::default())?;
+    let probes = config.resources.iter().enumerate().map(async |(index, resource)| {
+        let start = Instant::now();
+        let result = azure.list_models(index, ENDPOINT_LIMIT).await;
+        Probe {
+            resource: Arc::clone(&resource.name),
+            endpoint: resource.endpoint.to_string(),
+            result: result.map(|()| start.elapsed()).map_err(|failure| failure.kind.as_str()),
+        }
+    });
+    Ok(futures_util::future::join_all(probes).await)
+}
+
+/// Every policy that is configured or binds somebody.
+fn policies(config: &Config) -> Vec<Arc<Policy>> {
+    let mut policies = config.policies.clone();
+    let nobody = config.callers.is_empty().then_some(&config.default_policy);
+    for policy in config.callers.iter().map(|caller| &caller.policy).chain(nobody) {
+        if !policies.iter().any(|known| known.name == policy.name) {
+            policies.insert(0, Arc::clone(policy));
+        }
+    }
+    policies
+}
+
+/// A route's targets in order of preference, each with the policy's verdict.
+fn order<'a>(
+    config: &'a Config,
+    route: &'a Route,
+    policy: &'a Policy,
+) -> impl Iterator<Item = (&'a Arc<Target>, Result<(), Refusal>)> {
+    let targets = route.targets.iter().filter_map(|id| config.routes.targets().get(usize::from(id.0)));
+    targets.map(|target| (target, policy.permit(target, &RoutingOptions::default()).map(|_| ())))
+}
+
+fn report(config: &Config, probes: &[Probe]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for route in config.routes.all() {
+        let space = config.routes.targets().iter().find(|target| target.model == route.model);
+        let space = space.map(|target| &*target.embedding_space).filter(|space| !space.is_empty());
+        let space = space.map(|space| format!(" {}", style(space).dim())).unwrap_or_default();
+        lines.push(format!("{}{space}", style(&route.model).bold()));
+        for policy in policies(config) {
+            lines.push(format!("  under {}", style(&policy.name).cyan()));
+            lines.extend(places(config, route, &policy).into_iter().map(|line| format!("    {line}")));
+        }
+        lines.push(String::new());
+    }
+    if !probes.is_empty() {
+        let mut table = Table::new(&["resource", "endpoint", "models list"]);
+        for probe in probes {
+            let told = match probe.result {
+                Ok(took) => style(format!("● answered in {} ms", took.as_millis())).green(),
+                Err(failure) => style(format!("✕ {failure}")).red(),
+            };
+            table.row(vec![probe.resource.to_string(), probe.endpoint.clone(), told.to_string()]);
+        }
+        lines.extend(table.lines());
+        lines.push(String::new());
+    }
+    lines.pop();
+    lines
+}
+
+fn places(config: &Config, route: &Route, policy: &Policy) -> Vec<String> {
+    let mut table = Table::new(&[]);
+    let mut place = 0;
+    for (target, verdict) in order(config, route, policy) {
+        let (number, verdict) = match verdict {
+            Ok(()) => {
+                place += 1;
+                (format!("{place}."), String::new())
+            }
+            Err(refusal) => (style("✕").red().to_string(), style(refusal.to_string()).red().to_string()),
+        };
+        table.row(vec![
+            number,
+            target.region.to_string(),
+            target.resource.to_string(),
+            target.deployment.to_string(),
+            target.sku.as_str().to_owned(),
+            target.scope.as_str().to_owned(),
+            verdict,
+        ]);
+    }
+    // The heading is empty: the columns speak for themselves.
+    table.lines().into_iter().skip(1).collect()
+}
+
+fn document(config: &Config, probes: &[Probe]) -> Value {
+    let models = config.routes.all().iter().map(|route| {
+        let policies = policies(config).into_iter().map(|policy| {
+            let targets = order(config, route, &policy).map(|(target, verdict)| {
+                json!({
+                    "region": *target.region,
+                    "resource": *target.resource,
+                    "deployment": *target.deployment,
+                    "sku": target.sku.as_str(),
+                    "processingScope": target.scope.as_str(),
+                    "permitted": verdict.is_ok(),
+                    "refusal": verdict.err().map(|refusal| refusal.to_string()),
+                })
+            });
+            json!({ "policy": *policy.name, "targets": targets.collect::<Vec<_>>() })
+        });
+        let kind = if route.kind == ModelKind::Chat { "chat" } else { "embedding" };
+        json!({ "model": *route.model, "kind": kind, "policies": policies.collect::<Vec<_>>() })
+    });
+    let endpoints = probes.iter().map(|probe| {
+        json!({
+            "resource": *probe.resource,
+            "reachable": probe.result.is_ok(),
+            "failure": probe.result.err(),
+            "milliseconds": probe.result.ok().map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+        })
+    });
+    json!({
+        "revision": config.revision,
+        "models": models.collect::<Vec<_>>(),
+        "endpoints": endpoints.collect::<Vec<_>>(),
+        "warnings": config.warnings,
+    })
+}
