@@ -242,6 +242,11 @@ mod tests {
                 invalid("invalid_request_error", ""),
             ),
             (400, r#"{"error":{"code":"the secret prompt","param":"a\nb"}}"#.into(), invalid("", "")),
+            (
+                400,
+                r#"{"error":{"code":"\u001b[31m","param":"messages[0].content"}}"#.into(),
+                invalid("", "messages[0].content"),
+            ),
             (400, "<html>".into(), invalid("", "")),
             (
                 401,
@@ -320,6 +325,9 @@ mod tests {
             FailureKind::ErrorEvent { code: Some("server_error".into()) }
         );
         assert_eq!(read(r#"{"error":"boom"}"#), FailureKind::ErrorEvent { code: None });
+        for code in ["429", "rate_limit_exceeded", "NoCapacity"] {
+            assert_eq!(read(&format!(r#"{{"error":{{"code":"{code}"}}}}"#)), throttled(1), "{code}");
+        }
         assert_eq!(
             read(r#"{"error":{"code":"context_length_exceeded"}}"#),
             FailureKind::Rejected(Rejection::ContextLength)

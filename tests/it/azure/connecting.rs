@@ -64,7 +64,6 @@ async fn a_name_that_does_not_exist() {
 
 #[tokio::test]
 async fn a_server_that_speaks_no_tls() {
-    let server = Canned::start([Step::Send(whole(UNARY))]).await;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -73,7 +72,6 @@ async fn a_server_that_speaks_no_tls() {
         }
     });
     assert_eq!(failure(&format!("https://{address}")).await, unconnected(ConnectFailure::Tls));
-    drop(server);
 }
 
 #[tokio::test]
