@@ -15,6 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".sealane.v1.CompleteStreamRequest", "crate::grpc::pb::CompleteRequest")
         // Packed floats and bytes are the same on the wire: vectors pass through without being parsed.
         .extern_path(".sealane.v1.Embedding", "crate::grpc::Embedding")
+        // Once in a stream; the deltas between them should not be moved about as if they were as large.
+        .boxed(".sealane.v1.CompleteStreamResponse.event.start")
+        .boxed(".sealane.v1.CompleteStreamResponse.event.end")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -61,8 +61,8 @@ pub struct ChatStream {
     pub events: Pin<Box<dyn Stream<Item = Result<ChatEvent, Failure>> + Send>>,
 }
 
-/// Whether Azure can stream the answer to this request. Everything the API offers today can be streamed; what
-/// cannot (audio of some formats) is to be refused here, and `Complete` then uses Azure's unary form.
-pub fn streamable(_request: &ChatRequest) -> bool {
-    true
+/// Whether Azure can stream the answer to this request. Audio, which only `extra_params` can ask for, is streamed in
+/// one of its formats only, so such calls use Azure's unary form.
+pub fn streamable(request: &ChatRequest) -> bool {
+    !request.extra_params.iter().any(|param| matches!(param.name.as_str(), "audio" | "modalities"))
 }

@@ -44,6 +44,10 @@ impl EventReader {
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, EventTooLarge> {
         loop {
             let Some(line) = self.line() else {
+                if self.buffer.is_empty() {
+                    // An idle stream must not keep the whole block that its last frame came in.
+                    self.buffer = BytesMut::new();
+                }
                 let held = self.buffer.len() + self.data.as_ref().map_or(0, BytesMut::len);
                 return if held > self.limit { Err(EventTooLarge) } else { Ok(None) };
             };

@@ -10,20 +10,21 @@ use crate::dispatch::StreamEvent;
 /// One event; `None` for what a caller is not told.
 pub(super) fn event(event: StreamEvent) -> Option<pb::CompleteStreamResponse> {
     let event = match event {
-        StreamEvent::Start { header, prompt_filter: verdicts, served } => Event::Start(pb::StreamStart {
+        StreamEvent::Start { header, prompt_filter: verdicts, served } => Event::Start(Box::new(pb::StreamStart {
             response_id: header.response_id,
             model: header.model,
             create_time: created_time(header.created),
             served_by: Some(served_by(&served)),
             system_fingerprint: header.system_fingerprint.unwrap_or_default(),
             prompt_filter_results: prompt_filter(verdicts),
-        }),
+        })),
         StreamEvent::Piece(piece) => self::piece(piece)?,
         StreamEvent::Restarted { target, failure } => {
             Event::Restarted(pb::Restarted { failed_region: target.region.to_string(), failure: failure.to_owned() })
         }
         StreamEvent::End { usage: tokens, served } => {
-            Event::End(pb::StreamEnd { usage: tokens.as_ref().map(usage), served_by: Some(served_by(&served)) })
+            let end = pb::StreamEnd { usage: tokens.as_ref().map(usage), served_by: Some(served_by(&served)) };
+            Event::End(Box::new(end))
         }
     };
     Some(pb::CompleteStreamResponse { event: Some(event) })

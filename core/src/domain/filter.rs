@@ -24,6 +24,10 @@ impl ContentFilterResults {
     /// Adds the verdicts on a further piece of the same text: one for each category, the worst of all pieces.
     pub fn merge(&mut self, piece: Self) {
         self.unfiltered |= piece.unfiltered;
+        // The usual case, since most pieces say "safe" of the same categories.
+        if self.verdicts == piece.verdicts {
+            return;
+        }
         for verdict in piece.verdicts {
             match self.verdicts.iter_mut().find(|known| known.category == verdict.category) {
                 Some(known) => {
