@@ -275,9 +275,6 @@ fn sealane_configuration(upstream: &Upstreams) -> String {
             }
             _ => {}
         }
-        if work == Work::Embed {
-            text += "    embedding: { model: text-embedding-3-small, version: '1', dimensions: 1536 }\n";
-        }
         text += &format!("    targets:\n      - {{ resource: {resource}, deployment: {deployment}, sku: Standard }}\n");
     }
     text
