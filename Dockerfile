@@ -2,7 +2,7 @@
 # The service in one image: no shell, no package manager, not root. Build it with `make docker`.
 
 FROM rust:1.95.0-slim-bookworm AS build
-# For the C that ring and mimalloc bring along.
+# For the C that ring brings along.
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends gcc libc6-dev \

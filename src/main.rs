@@ -1,9 +1,6 @@
 //! Arguments -> command -> exit code; everything else is in the library.
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // First of all: TLS clients refuse to be built before a provider is chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();

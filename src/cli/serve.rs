@@ -2,7 +2,10 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+};
 use tracing::warn;
 
 use super::{
@@ -40,14 +43,27 @@ impl Serve {
             logs: LogStyle::Json,
         };
         let telemetry = Telemetry::install(&settings).map_err(anyhow::Error::from)?;
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        if let Some(workers) = self.workers {
-            runtime.worker_threads(workers.into());
-        }
-        let runtime = runtime.enable_all().build()?;
+        let runtime = runtime(self.workers.map(usize::from).unwrap_or_else(processors)).enable_all().build()?;
         let served = runtime.block_on(serve(config, output));
         telemetry.shutdown();
         served
+    }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// One worker takes its tasks strictly in turn: all answers that are ready together are made before the connection
+/// is written to, and so leave in one write. The scheduler for several workers would write each by itself.
+fn runtime(workers: usize) -> Builder {
+    match workers {
+        1 => Builder::new_current_thread(),
+        workers => {
+            let mut runtime = Builder::new_multi_thread();
+            runtime.worker_threads(workers);
+            runtime
+        }
     }
 }
 

@@ -77,7 +77,6 @@ const CRATES: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["clap", "clap_complete", "console"], &["cli"], "only the command line speaks to a terminal"),
     (&["schemars", "strsim"], &["config"], "only the configuration explains itself"),
-    (&["mimalloc"], &["main"], "a library does not choose its program's allocator"),
 ];
 
 /// Words that have no place in `core/src/`: time and chance are arguments there, and it touches nothing outside.
