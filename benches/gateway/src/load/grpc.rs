@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{Tally, read_stamps, since_epoch};
-use crate::workload::{Row, Work};
+use crate::workload::{FLOOD_CHUNKS, Row, Work};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -277,7 +277,11 @@ impl Connection {
     fn end(&mut self, id: u32, with_trailers: bool) {
         if let Some(stream) = self.streams.remove(&id) {
             let whole = stream.messages > 0 && stream.missing == 0;
-            let ended = if self.work.is_stream() { stream.event == Some(END_EVENT) } else { stream.messages == 1 };
+            // One message for each chunk, and what begins and ends the stream.
+            let ended = match self.work.is_stream() {
+                true => stream.event == Some(END_EVENT) && stream.messages > FLOOD_CHUNKS,
+                false => stream.messages == 1,
+            };
             self.tally.count(self.work, stream.begun, stream.bytes, with_trailers && whole && ended);
         }
     }
