@@ -19,7 +19,7 @@ const MAX_REPLY_BYTES: usize = 64 << 20;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The service")]
 pub(super) struct Client {
-    /// The service: host and port; `https://` in front of it for TLS.
+    /// The service: host and port, by default 50051; `https://` in front of it for TLS.
     #[arg(long, env = "SEALANE_ADDR", default_value = "localhost:50051", value_name = "HOST:PORT")]
     addr: String,
     /// A file that holds the bearer token. Without it the variable SEALANE_TOKEN is used, if it is set.
@@ -40,7 +40,11 @@ pub(super) struct Connection {
 impl Client {
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         let authorization = self.authorization()?;
-        let uri = if self.addr.contains("://") { self.addr.clone() } else { format!("http://{}", self.addr) };
+        let uri = match self.addr.as_str() {
+            addr if addr.contains("://") => addr.to_owned(),
+            addr if addr.contains(':') => format!("http://{addr}"),
+            host => format!("http://{host}:50051"),
+        };
         let endpoint = Endpoint::from_shared(uri.clone())
             .map_err(|error| Failure::Usage(format!("--addr {}: {error}", self.addr)))?
             .connect_timeout(Duration::from_secs(self.timeout.min(5)));

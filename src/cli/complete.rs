@@ -131,7 +131,18 @@ async fn streamed(connection: &Connection, request: pb::CompleteRequest, options
     let mut client = InferenceServiceClient::new(connection.channel.clone());
     let mut events = client.complete_stream(connection.request(request)).await?.into_inner();
     let (mut model, mut ended) = (String::new(), false);
-    while let Some(event) = events.message().await? {
+    let mut line_open = false;
+    loop {
+        let event = match events.message().await {
+            Ok(Some(event)) => event,
+            Ok(None) => break,
+            Err(status) => {
+                if line_open {
+                    print("")?;
+                }
+                return Err(status.into());
+            }
+        };
         if options.output == Output::Json {
             print(json.line("CompleteStreamResponse", &event)?)?;
         }
@@ -141,6 +152,7 @@ async fn streamed(connection: &Connection, request: pb::CompleteRequest, options
                 let mut stdout = std::io::stdout().lock();
                 write!(stdout, "{}{}", delta.text, delta.refusal)?;
                 stdout.flush()?;
+                line_open = true;
             }
             Some(Event::Restarted(restarted)) if options.output == Output::Table => {
                 print("")?;
@@ -148,6 +160,7 @@ async fn streamed(connection: &Connection, request: pb::CompleteRequest, options
             }
             Some(Event::ChoiceFinish(finish)) if options.output == Output::Table => {
                 print("")?;
+                line_open = false;
                 tell_finish(finish.finish_reason());
             }
             Some(Event::End(end)) => {

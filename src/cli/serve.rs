@@ -73,9 +73,11 @@ async fn serve(config: Config, output: Output) -> Outcome {
     }
     let revision = config.revision.clone();
     let server = Server::from_config(config).await?;
+    // Before anyone is told that the service is up, and may want it to stop again.
+    let stop = stop_signal()?;
     announce(server.local_addr()?, output)?;
     tracing::info!(address = %server.local_addr()?, config_revision = revision, "serving");
-    server.serve(stop_signal()?).await?;
+    server.serve(stop).await?;
     Ok(())
 }
 

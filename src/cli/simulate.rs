@@ -134,8 +134,10 @@ fn configuration(regions: &[Running]) -> String {
         };
         regions.iter().map(target).collect()
     };
+    let controls = regions.iter().map(|one| format!("# faults of {}: {}/_simulator/faults\n", one.region, one.control));
+    let controls: String = controls.collect();
     format!(
-        "resources:\n{}models:\n  - name: gpt-4o\n    targets:\n{}  - name: text-embedding-3-large\n    kind: embedding\n    \
+        "{controls}resources:\n{}models:\n  - name: gpt-4o\n    targets:\n{}  - name: text-embedding-3-large\n    kind: embedding\n    \
          targets:\n{}",
         resources.collect::<String>(),
         targets("gpt-4o"),

@@ -99,7 +99,7 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
     let endpoint = match text.parse() {
         Ok(endpoint) => endpoint,
         Err(reason) => {
-            findings.refuse(entry.endpoint.place, format!("`{text}` is not an address: {reason}"));
+            findings.refuse(entry.endpoint.place, format!("`{text}` is not an address ({reason}); write it in full, such as https://contoso-swc.openai.azure.com"));
             return None;
         }
     };

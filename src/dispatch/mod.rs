@@ -7,7 +7,10 @@ mod served;
 mod streamed;
 mod whole;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use sealane_core::{
     domain::{ModelKind, Moment, RoutingOptions},
@@ -27,6 +30,8 @@ use crate::{
     telemetry::{CallSpan, FloodGate},
     upstream::Upstream,
 };
+
+const LONGEST_TICK: Duration = Duration::from_secs(1);
 
 /// In an outage every call has a failed attempt to tell of; the log must not become the second outage.
 const FAILURE_LINES_PER_SECOND: u32 = 10;
@@ -86,12 +91,10 @@ impl<U: Upstream> Dispatcher<U> {
         loop {
             let due = self.router().due(self.clock.now());
             self.announce();
-            let sleep = async {
-                match due.next {
-                    Some(at) => tokio::time::sleep_until(self.clock.instant(at)).await,
-                    None => std::future::pending().await,
-                }
-            };
+            // Never longer than a tick: a timer that is set while none is nearer costs the runtime a system call, and
+            // every call sets some.
+            let tick = self.clock.now() + LONGEST_TICK;
+            let sleep = tokio::time::sleep_until(self.clock.instant(due.next.map_or(tick, |at| at.min(tick))));
             tokio::select! {
                 () = sleep => {}
                 changed = changes.changed() => if changed.is_err() { return },

@@ -28,11 +28,7 @@ pub(super) fn embed(
     let options = routing(request.routing, &mut wrong);
     wrong.require(!request.model.is_empty(), "model", "is required");
     wrong.require(!request.inputs.is_empty(), "inputs", "must hold at least one text");
-    wrong.require(
-        request.inputs.len() <= MOST_INPUTS,
-        "inputs",
-        format!("must hold at most {MOST_INPUTS} texts; use EmbedStream for more"),
-    );
+    wrong.require(request.inputs.len() <= MOST_INPUTS, "inputs", format!("must hold at most {MOST_INPUTS} texts"));
     for (at, _) in request.inputs.iter().enumerate().filter(|(_, text)| text.is_empty()) {
         wrong.add(format!("inputs[{at}]"), "must not be empty");
     }

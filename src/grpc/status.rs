@@ -156,7 +156,7 @@ pub(super) fn response_too_large(bytes: usize, limit: usize) -> Refusal {
         "RESPONSE_TOO_LARGE",
         format!(
             "the reply has {bytes} bytes, more than the {limit} that the caller is known to take: ask for fewer \
-             inputs a call, use EmbedStream, or state your limit in the metadata x-sealane-max-recv-bytes"
+             inputs a call, or state your limit in the metadata x-sealane-max-recv-bytes"
         ),
     )
     .fact("bytes", bytes.to_string())
@@ -174,11 +174,7 @@ pub(super) fn transport(said: &Status) -> Option<Refusal> {
     let message = said.message();
     match said.code() {
         // tonic's word for a message over the decode limit.
-        Code::OutOfRange => Some(Refusal::new(
-            Code::ResourceExhausted,
-            "REQUEST_TOO_LARGE",
-            format!("{message}; send less in one call, or use EmbedStream for many texts"),
-        )),
+        Code::OutOfRange => Some(request_too_large(message)),
         Code::Internal if is_unreadable(said) => Some(Refusal::new(
             Code::InvalidArgument,
             "INVALID_REQUEST",
@@ -194,6 +190,19 @@ pub(super) fn transport(said: &Status) -> Option<Refusal> {
         )),
         _ => None,
     }
+}
+
+/// tonic says both numbers in its text: bytes found, and the limit.
+fn request_too_large(said: &str) -> Refusal {
+    let mut numbers = said.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let (bytes, limit) = (numbers.next().unwrap_or("?"), numbers.next().unwrap_or("?"));
+    Refusal::new(
+        Code::ResourceExhausted,
+        "REQUEST_TOO_LARGE",
+        format!("the request has {bytes} bytes, the service takes at most {limit}: send less in one call"),
+    )
+    .fact("bytes", bytes)
+    .fact("limit", limit)
 }
 
 /// A caller that is not known.

@@ -88,7 +88,12 @@ impl Telemetry {
                 .with_tracked_inactivity(false)
                 .with_filter(filter_fn(|metadata| metadata.target() == TRACE_TARGET))
         });
-        let installed = tracing_subscriber::registry().with(spans).with(log_layer(settings.logs)).try_init();
+        let logs = tracing_subscriber::registry().with(log_layer(settings.logs));
+        let installed = match spans {
+            Some(spans) => logs.with(spans).try_init(),
+            // No layer at all: an absent one (`None`) would keep every span enabled, for nobody.
+            None => logs.try_init(),
+        };
         if installed.is_ok() {
             match &endpoint {
                 Some(endpoint) => info!(endpoint, "exporting traces"),

@@ -385,6 +385,28 @@ fn simulate_prints_a_configuration_that_serves() {
     assert_eq!(code, 0, "{stderr}\n{}", text.join("\n"));
 }
 
+/// The default: no exporter. The caller's trace must reach Azure all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_callers_trace_reaches_azure_where_nothing_is_exported() {
+    use sealane::grpc::pb::inference_service_client::InferenceServiceClient;
+    use sealane::simulator::{RegionSettings, SimulatedRegion};
+    let region = SimulatedRegion::start(RegionSettings::default(), ([127, 0, 0, 1], 0).into()).unwrap();
+    let endpoint = format!("http://{}", region.address());
+    let regions = serde_json::json!({ "regions": [{ "region": "swedencentral", "endpoint": endpoint }] });
+    let folder = Folder::new("trace");
+    let config = folder.write("sealane.yaml", &configuration(&regions, ""));
+    let service = Running::start(&["serve", "--config", &config, "--listen", "127.0.0.1:0"]);
+    let address = format!("http://{}", service.ready["listening"].as_str().unwrap());
+    let mut request = tonic::Request::new(crate::support::service::hi());
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    request.metadata_mut().insert("traceparent", parent.parse().unwrap());
+    InferenceServiceClient::connect(address).await.unwrap().complete(request).await.unwrap();
+    let sent = region.counters().captured();
+    let sent = sent[0].headers.get("traceparent").unwrap().to_str().unwrap().to_owned();
+    assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && sent.ends_with("-01"), "{sent}");
+    assert!(!sent.contains("b7ad6b7169203331"), "the attempt has a span id of its own: {sent}");
+}
+
 /// The showcase itself: an outage in which no call fails.
 #[test]
 fn the_demo_loses_no_call() {
