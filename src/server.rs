@@ -112,6 +112,7 @@ impl ServerSettings {
                 max_response_bytes: limits.max_response_bytes,
                 longest_response_bytes: limits.longest_response_bytes,
                 config_revision: config.revision.clone(),
+                stopping: CancellationToken::new(),
                 ending: CancellationToken::new(),
             }),
             max_request_bytes: limits.max_request_bytes,
@@ -152,7 +153,7 @@ impl<U: Upstream> Server<U> {
         let Self { listener, dispatcher, settings } = self;
         let (condition, watching) = watch::channel(condition(&dispatcher.snapshot(), true));
         let ending = settings.rules.ending.clone();
-        let stop_accepting = CancellationToken::new();
+        let stopping = settings.rules.stopping.clone();
         let routes = routes(&dispatcher, &settings, watching)?;
         let transport = Transport::builder()
             .max_concurrent_streams(settings.max_concurrent_streams)
@@ -164,13 +165,13 @@ impl<U: Upstream> Server<U> {
             .initial_connection_window_size(4 << 20)
             .layer(Explain)
             .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming(listener), stop_accepting.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(incoming(listener), stopping.clone().cancelled_owned());
         let drain = async {
             shutdown.await;
             info!(delay = ?settings.drain_delay, grace = ?settings.drain_grace, "draining");
             condition.send_modify(|condition| condition.ready = false);
             tokio::time::sleep(settings.drain_delay).await;
-            stop_accepting.cancel();
+            stopping.cancel();
             tokio::time::sleep(settings.drain_grace).await;
             warn!("calls still run after the time for draining; ending them");
             ending.cancel();
@@ -214,7 +215,7 @@ fn routes<U: Upstream>(
     let rules = Arc::clone(&settings.rules);
     let inference = InferenceServiceServer::new(Inference::new(Arc::clone(dispatcher), Arc::clone(&rules)));
     let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), rules));
-    let health = HealthServer::new(HealthService::new(&SERVICES, condition));
+    let health = HealthServer::new(HealthService::new(&SERVICES, condition, settings.rules.stopping.clone()));
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(

@@ -29,6 +29,9 @@ use super::{
 };
 use crate::upstream::{AttemptOrder, ChatStream, Upstream};
 
+/// How long the body of a refusal is waited for.
+const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Every configured resource, ready to be called.
 #[derive(Debug)]
 pub struct Azure {
@@ -138,7 +141,8 @@ impl Azure {
         let status = response.status();
         let headers = response.headers().clone();
         let evidence = limits::evidence(status.as_u16(), &headers);
-        // Whatever is missing of an error's body, the status speaks for itself.
+        // Whatever is missing of an error's body, the status speaks for itself: a rescue must not wait for it.
+        let until = until.min(Instant::now() + ERROR_BODY_PATIENCE);
         let body = read(response, self.bounds.max_error_bytes, until).await.unwrap_or_default();
         let kind = failure::refusal(status, &headers, &body, SystemTime::now());
         // Azure bills a prompt that its filter evaluated, and may bill what ended in a server error.
@@ -271,8 +275,7 @@ impl Upstream for Azure {
         let response = self.send(order, outgoing, until).await?;
         let evidence = limits::evidence(response.status().as_u16(), response.headers());
         let choices = request.expected_choices();
-        let limit = self.bounds.max_event_bytes;
-        let events = ChatEvents::new(response, order.limits, started, choices, limit, evidence.clone());
+        let events = ChatEvents::new(response, order.limits, started, choices, self.bounds, evidence.clone());
         Ok(ChatStream { evidence, events: Box::pin(events) })
     }
 

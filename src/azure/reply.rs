@@ -17,7 +17,8 @@ pub(super) fn completion(body: &[u8], expected_choices: u32) -> Result<ChatReply
     }
     let mut choices: Vec<Choice> = wire.choices.into_iter().map(choice).collect::<Result<_, _>>()?;
     choices.sort_by_key(|choice| choice.index);
-    if choices.windows(2).any(|pair| pair[0].index == pair[1].index) {
+    let foreign = choices.iter().any(|choice| choice.index >= expected_choices);
+    if foreign || choices.windows(2).any(|pair| pair[0].index == pair[1].index) {
         return Err(bad(BadResponse::MissingChoices));
     }
     Ok(ChatReply {

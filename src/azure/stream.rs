@@ -15,7 +15,7 @@ use sealane_core::domain::{
 };
 use tokio::time::{Instant, Sleep};
 
-use super::{reply, sse::EventReader};
+use super::{ResponseBounds, reply, sse::EventReader};
 
 /// How long the end of the body is waited for after `[DONE]`: a connection whose body was read to its end can be used
 /// again.
@@ -26,6 +26,8 @@ const END_PATIENCE: Duration = Duration::from_millis(50);
 pub(super) struct ChatEvents {
     body: Body,
     reader: EventReader,
+    /// Bytes that may still come.
+    room: usize,
     queue: VecDeque<ChatEvent>,
     progress: StreamProgress,
     header_seen: bool,
@@ -61,13 +63,14 @@ impl ChatEvents {
         limits: AttemptLimits,
         started: Instant,
         choices: u32,
-        max_event_bytes: usize,
+        bounds: ResponseBounds,
         evidence: Evidence,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep_until(started + limits.first_content.min(limits.total)));
         Self {
             body: Body::from(response),
-            reader: EventReader::new(max_event_bytes),
+            reader: EventReader::new(bounds.max_event_bytes),
+            room: bounds.max_body_bytes,
             queue: VecDeque::new(),
             progress: StreamProgress::new(choices),
             header_seen: false,
@@ -125,6 +128,9 @@ impl ChatEvents {
             let before = self.queue.len();
             reply::chunk(&data, &mut self.header_seen, &mut self.queue)?;
             for event in self.queue.iter().skip(before) {
+                if self.progress.is_foreign(event) {
+                    return Err(FailureKind::BadResponse(BadResponse::Malformed));
+                }
                 self.progress.observe(event);
                 self.content_seen |= event.is_content();
             }
@@ -194,12 +200,22 @@ impl Stream for ChatEvents {
             match Pin::new(&mut this.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(bytes) = frame.into_data() else { continue };
+                    let Some(room) = this.room.checked_sub(bytes.len()) else {
+                        this.ending = Some(Err(FailureKind::BadResponse(BadResponse::TooLarge)));
+                        continue;
+                    };
+                    this.room = room;
                     this.reader.push(bytes);
                     let before = this.phase();
-                    this.ending = this.read(Instant::now()).transpose();
+                    let now = Instant::now();
+                    this.ending = this.read(now).transpose();
+                    // A region that always has bytes ready never lets the timer have its turn.
+                    let (until, silence) = this.limit();
+                    if this.ending.is_none() && until <= now && !this.progress.all_finished() {
+                        this.ending = Some(Err(FailureKind::Silence(silence)));
+                    }
                     if this.phase() != before {
                         // What is waited for now may be due before the timer goes off.
-                        let until = this.limit().0;
                         this.timer.as_mut().reset(until);
                     }
                 }

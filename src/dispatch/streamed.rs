@@ -150,12 +150,13 @@ struct Opened {
     response_id: String,
     opening: Vec<StreamEvent>,
     verdicts: Verdicts,
+    finish_reasons: Vec<FinishReason>,
 }
 
 impl Opened {
     fn delivering<U: Upstream>(self, run: Run<U>) -> Delivering<U> {
-        let Self { stream, response_id, opening, verdicts } = self;
-        Delivering { run, stream, opening, usage: None, response_id, finish_reasons: Vec::new(), verdicts }
+        let Self { stream, response_id, opening, verdicts, finish_reasons } = self;
+        Delivering { run, stream, opening, usage: None, response_id, finish_reasons, verdicts }
     }
 }
 
@@ -165,6 +166,7 @@ async fn until_content<U: Upstream>(run: &mut Run<U>, mut stream: ChatStream) ->
     let mut prompt_filter = Vec::new();
     let mut pieces = Vec::new();
     let mut verdicts = Verdicts::default();
+    let mut finish_reasons = Vec::new();
     while let Some(event) = stream.events.next().await {
         match event? {
             ChatEvent::Header(said) => header = said,
@@ -172,6 +174,9 @@ async fn until_content<U: Upstream>(run: &mut Run<U>, mut stream: ChatStream) ->
             mut event => {
                 let content = event.is_content();
                 verdicts.condense(&mut event);
+                if let ChatEvent::Finish { reason, .. } = &event {
+                    finish_reasons.push(*reason);
+                }
                 pieces.push(StreamEvent::Piece(event));
                 if content {
                     break;
@@ -184,7 +189,7 @@ async fn until_content<U: Upstream>(run: &mut Run<U>, mut stream: ChatStream) ->
     let response_id = header.response_id.clone();
     let mut opening = vec![StreamEvent::Start { header, prompt_filter, served: run.so_far() }];
     opening.append(&mut pieces);
-    Ok(Opened { stream, response_id, opening, verdicts })
+    Ok(Opened { stream, response_id, opening, verdicts, finish_reasons })
 }
 
 impl<U: Upstream> AnswerStream<U> {

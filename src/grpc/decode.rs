@@ -26,7 +26,7 @@ pub(super) fn embed(
 ) -> Result<(EmbedRequest, RoutingOptions, pb::VectorEncoding), Violations> {
     let mut wrong = Violations::none();
     let options = routing(request.routing, &mut wrong);
-    wrong.require(!request.model.is_empty(), "model", "is required");
+    model_name(&request.model, &mut wrong);
     wrong.require(!request.inputs.is_empty(), "inputs", "must hold at least one text");
     wrong.require(request.inputs.len() <= MOST_INPUTS, "inputs", format!("must hold at most {MOST_INPUTS} texts"));
     for (at, _) in request.inputs.iter().enumerate().filter(|(_, text)| text.is_empty()) {
@@ -83,6 +83,12 @@ pub(super) fn routing(options: Option<pb::RoutingOptions>, wrong: &mut Violation
             pb::Hedge::Never => Hedge::Never,
         },
     }
+}
+
+/// A model's name ends up in spans and errors, so nothing long, such as a misplaced prompt, may stand in for it.
+pub(super) fn model_name(name: &str, wrong: &mut Violations) {
+    wrong.require(!name.is_empty(), "model", "is required");
+    wrong.require(name.len() <= 128, "model", "must be at most 128 bytes");
 }
 
 /// An enum's value, or a violation if this version does not know it.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Violations,
-    decode::{DecodeRules, known, non_empty, routing},
+    decode::{DecodeRules, known, model_name, non_empty, routing},
     pb,
 };
 
@@ -26,7 +26,7 @@ pub(super) fn chat(
 ) -> Result<(ChatRequest, RoutingOptions), Violations> {
     let mut wrong = Violations::none();
     let options = routing(request.routing, &mut wrong);
-    wrong.require(!request.model.is_empty(), "model", "is required");
+    model_name(&request.model, &mut wrong);
     let messages = messages(request.messages, rules, &mut wrong);
     let tools = tools(request.tools, &mut wrong);
     let tool_choice = tool_choice(request.tool_choice, &tools, &mut wrong);

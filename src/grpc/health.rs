@@ -7,6 +7,7 @@ use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
@@ -26,12 +27,18 @@ pub struct Condition {
 pub struct HealthService {
     names: Arc<[&'static str]>,
     condition: watch::Receiver<Condition>,
+    stopping: CancellationToken,
 }
 
 impl HealthService {
-    /// Answers for these service names, besides the ones that are always there.
-    pub fn new(service_names: &[&'static str], condition: watch::Receiver<Condition>) -> Self {
-        Self { names: service_names.into(), condition }
+    /// Answers for these service names, besides the ones that are always there. Watches end when `stopping` is
+    /// cancelled, so that they do not hold up the end of the process.
+    pub fn new(
+        service_names: &[&'static str],
+        condition: watch::Receiver<Condition>,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { names: service_names.into(), condition, stopping }
     }
 
     fn status(&self, name: &str, condition: Condition) -> Option<ServingStatus> {
@@ -74,7 +81,8 @@ impl Health for HealthService {
                 if told != Some(status) {
                     return Some((Ok(answer(status)), (service, condition, name, Some(status))));
                 }
-                condition.changed().await.ok()?;
+                let news = service.stopping.run_until_cancelled(condition.changed()).await;
+                news?.ok()?;
             }
         });
         Ok(Response::new(statuses.boxed()))

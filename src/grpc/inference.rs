@@ -23,7 +23,7 @@ use super::{
     decode_chat, encode, encode_stream,
     open_call::{OpenCall, headers},
     pb::{self, inference_service_server::InferenceService},
-    status::{Refusal, draining, response_too_large, unimplemented, unknown_region},
+    status::{Refusal, draining, ended_without_end, response_too_large, unimplemented, unknown_region},
 };
 use crate::{
     dispatch::{Admission, AnswerStream, Dispatcher, Served, StreamEvent},
@@ -52,6 +52,8 @@ pub struct InferenceRules {
     pub longest_response_bytes: usize,
     /// Configuration in force.
     pub config_revision: String,
+    /// Cancelled when no new calls are taken: those who only watch need not be waited for.
+    pub stopping: CancellationToken,
     /// Cancelled when the time for draining is over: what still runs then ends with `DRAINING`.
     pub ending: CancellationToken,
 }
@@ -128,9 +130,10 @@ impl<U: Upstream> Inference<U> {
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
         let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (model, options))?;
+        let limit = self.response_limit(metadata.as_ref())?;
         let completed = self.dispatcher.complete(admission, chat).await?;
         let reply = encode::chat(completed.reply, &completed.served);
-        self.check_size(&reply, metadata.as_ref())?;
+        fits(&reply, limit)?;
         let response_id = reply.response_id.clone();
         Ok(with_headers(reply, &completed.served, &response_id))
     }
@@ -145,9 +148,10 @@ impl<U: Upstream> Inference<U> {
         let model = message.model.clone();
         let (embed, options, encoding) = decode::embed(message)?;
         let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (model, options))?;
+        let limit = self.response_limit(metadata.as_ref())?;
         let embedded = self.dispatcher.embed(admission, embed).await?;
         let reply = encode::embeddings(embedded.reply, encoding, &embedded.served);
-        self.check_size(&reply, metadata.as_ref())?;
+        fits(&reply, limit)?;
         Ok(with_headers(reply, &embedded.served, ""))
     }
 
@@ -163,7 +167,7 @@ impl<U: Upstream> Inference<U> {
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
         let admission = self.admit(call, metadata.as_ref(), caller, self.rules.stream_deadlines, (model, options))?;
         let mut events = self.dispatcher.stream(admission, chat)?;
-        let Some(first) = events.next().await else { return Err(unimplemented("an answer without events")) };
+        let Some(first) = events.next().await else { return Err(ended_without_end()) };
         let first = first?;
         let headers = match &first {
             StreamEvent::Start { header, served, .. } => served_headers(served, &header.response_id),
@@ -178,22 +182,16 @@ impl<U: Upstream> Inference<U> {
         self.rules.ending.run_until_cancelled(answer).await.unwrap_or_else(|| Err(draining()))
     }
 
-    /// Fails here, with a reason, rather than in the caller's gRPC stack.
-    fn check_size(&self, reply: &impl prost::Message, headers: &HeaderMap) -> Result<(), Refusal> {
-        let limit = match headers.get(MAX_RECV_BYTES) {
-            None => self.rules.max_response_bytes,
-            Some(stated) => match stated.to_str().ok().and_then(|stated| stated.parse().ok()) {
-                Some(stated) => self.rules.longest_response_bytes.min(stated),
-                None => {
-                    let mut violations = Violations::none();
-                    violations.add(MAX_RECV_BYTES, "must be a number of bytes");
-                    return Err(violations.into());
-                }
-            },
-        };
-        match reply.encoded_len() {
-            bytes if bytes > limit => Err(response_too_large(bytes, limit)),
-            _ => Ok(()),
+    /// Bytes of a reply that the caller takes; read before anything is sent to Azure, and paid for.
+    fn response_limit(&self, headers: &HeaderMap) -> Result<usize, Refusal> {
+        let Some(stated) = headers.get(MAX_RECV_BYTES) else { return Ok(self.rules.max_response_bytes) };
+        match stated.to_str().ok().and_then(|stated| stated.parse().ok()) {
+            Some(stated) => Ok(self.rules.longest_response_bytes.min(stated)),
+            None => {
+                let mut violations = Violations::none();
+                violations.add(MAX_RECV_BYTES, "must be a number of bytes");
+                Err(violations.into())
+            }
         }
     }
 }
@@ -237,6 +235,14 @@ impl<U: Upstream> InferenceService for Inference<U> {
         request: Request<Streaming<pb::EmbedStreamRequest>>,
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
         Err(OpenCall::start(EMBED_STREAM, &request).fail(unimplemented(EMBED_STREAM)))
+    }
+}
+
+/// Fails here, with a reason, rather than in the caller's gRPC stack.
+fn fits(reply: &impl prost::Message, limit: usize) -> Result<(), Refusal> {
+    match reply.encoded_len() {
+        bytes if bytes > limit => Err(response_too_large(bytes, limit)),
+        _ => Ok(()),
     }
 }
 
@@ -293,7 +299,9 @@ impl<U: Upstream> Stream for EventStream<U> {
                 None => match self.events.poll_next_unpin(cx) {
                     Poll::Ready(Some(Ok(event))) => event,
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.call.fail(error)))),
-                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Ready(None) if self.call.ended() => return Poll::Ready(None),
+                    // A stream that was cut must never look like one that ended.
+                    Poll::Ready(None) => return Poll::Ready(Some(Err(self.call.fail(ended_without_end())))),
                     Poll::Pending => {
                         ready!(self.ending.as_mut().poll(cx));
                         return Poll::Ready(Some(Err(self.call.fail(draining()))));

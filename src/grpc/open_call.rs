@@ -33,6 +33,11 @@ impl OpenCall {
         refusal.into()
     }
 
+    /// Its status is told.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
     fn end(&mut self, code: Code, reason: Option<&str>) {
         if !std::mem::replace(&mut self.ended, true) {
             let code = code_name(code);

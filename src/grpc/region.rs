@@ -119,11 +119,11 @@ impl<U: Upstream> RegionService for Regions<U> {
         let start = Some((self.clone(), view, changes, true, call));
         let views = stream::unfold(start, move |watching| async move {
             let (regions, view, mut changes, first, mut call) = watching?;
-            let ending = &regions.rules.ending;
+            let stopping = &regions.rules.stopping;
             if !first {
                 // Either is a reason to tell: something changed, or the silence has lasted long enough.
                 let news = tokio::time::timeout(interval, changes.changed());
-                if ending.run_until_cancelled(news).await.is_none() {
+                if stopping.run_until_cancelled(news).await.is_none() {
                     return Some((Err(call.fail(draining())), None));
                 }
             }

@@ -175,6 +175,17 @@ pub(super) fn transport(said: &Status) -> Option<Refusal> {
     match said.code() {
         // tonic's word for a message over the decode limit.
         Code::OutOfRange => Some(request_too_large(message)),
+        // tonic bounds what a compressed message may become, and says so in its own words.
+        Code::ResourceExhausted if message.starts_with("Error decompressing") => Some(Refusal::new(
+            Code::ResourceExhausted,
+            "REQUEST_TOO_LARGE",
+            "the request is larger than the service takes once it is decompressed: send less in one call",
+        )),
+        Code::Internal if message.starts_with("Error decompressing") => Some(Refusal::new(
+            Code::InvalidArgument,
+            "INVALID_REQUEST",
+            "the request says that it is compressed but cannot be decompressed",
+        )),
         Code::Internal if is_unreadable(said) => Some(Refusal::new(
             Code::InvalidArgument,
             "INVALID_REQUEST",
@@ -208,6 +219,11 @@ fn request_too_large(said: &str) -> Refusal {
 /// A caller that is not known.
 pub(super) fn unauthenticated(reason: &'static str, message: &str) -> Refusal {
     Refusal::new(Code::Unauthenticated, reason, message)
+}
+
+/// An answer whose end is missing although nothing failed: our own fault, and never `OK`.
+pub(super) fn ended_without_end() -> Refusal {
+    Refusal::new(Code::Internal, "UPSTREAM_BAD_RESPONSE", "the answer ended without its end; it is incomplete")
 }
 
 /// The service is about to stop.

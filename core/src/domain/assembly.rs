@@ -1,7 +1,5 @@
 //! A streamed completion put together again: the reply that the unary call would have given, field for field.
-use super::{
-    ChatEvent, ChatReply, Choice, ContentFilterResults, Delta, FinishReason, LogProbs, Part, ReplyHeader, ToolCall,
-};
+use super::{ChatEvent, ChatReply, Choice, ContentFilterResults, Delta, FinishReason, LogProbs, Part, ToolCall};
 
 /// Collects the events of one stream.
 #[derive(Debug, Default)]
@@ -49,11 +47,6 @@ impl ReplyAssembly {
         self.drafts.sort_by_key(|draft| draft.index);
         self.reply.choices = self.drafts.into_iter().filter_map(Draft::into_choice).collect();
         self.reply
-    }
-
-    /// What the completion said of itself so far.
-    pub fn header(&self) -> &ReplyHeader {
-        &self.reply.header
     }
 
     fn draft(&mut self, index: u32) -> &mut Draft {

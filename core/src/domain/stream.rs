@@ -9,7 +9,6 @@ use super::ChatEvent;
 pub struct StreamProgress {
     expected_choices: u32,
     finished: Vec<u32>,
-    usage_seen: bool,
     annotations_seen: bool,
 }
 
@@ -29,20 +28,20 @@ impl StreamProgress {
 
     /// For a request that asked for this many choices.
     pub fn new(expected_choices: u32) -> Self {
-        Self { expected_choices, finished: Vec::new(), usage_seen: false, annotations_seen: false }
+        Self { expected_choices, finished: Vec::new(), annotations_seen: false }
     }
 
     /// Takes note of an event.
     pub fn observe(&mut self, event: &ChatEvent) {
         match event {
             ChatEvent::Finish { choice, .. } => {
-                if !self.finished.contains(choice) {
+                // A choice that was not asked for must not stand in for one that was.
+                if *choice < self.expected_choices && !self.finished.contains(choice) {
                     self.finished.push(*choice);
                 }
             }
             ChatEvent::FilterAnnotation { .. } => self.annotations_seen = true,
-            ChatEvent::Usage(_) => self.usage_seen = true,
-            ChatEvent::Header(_) | ChatEvent::PromptFilter(_) | ChatEvent::Delta(_) => {}
+            ChatEvent::Header(_) | ChatEvent::PromptFilter(_) | ChatEvent::Delta(_) | ChatEvent::Usage(_) => {}
         }
     }
 
@@ -51,9 +50,15 @@ impl StreamProgress {
         self.finished.len() >= self.expected_choices as usize
     }
 
-    /// Usage was stated.
-    pub fn usage_seen(&self) -> bool {
-        self.usage_seen
+    /// Whether the event speaks of a choice that was not asked for: no answer to this request.
+    pub fn is_foreign(&self, event: &ChatEvent) -> bool {
+        match event {
+            ChatEvent::Delta(delta) => delta.choice >= self.expected_choices,
+            ChatEvent::Finish { choice, .. } | ChatEvent::FilterAnnotation { choice, .. } => {
+                *choice >= self.expected_choices
+            }
+            ChatEvent::Header(_) | ChatEvent::PromptFilter(_) | ChatEvent::Usage(_) => false,
+        }
     }
 
     /// `[DONE]` arrived.
@@ -101,6 +106,7 @@ mod tests {
             ("one of two choices", 2, vec![finish(0)], Cut, Cut),
             ("the same choice twice", 2, vec![finish(0), finish(0)], Cut, Cut),
             ("both choices", 2, vec![finish(1), finish(0)], Whole, Whole),
+            ("a choice that was not asked for", 2, vec![finish(0), finish(7)], Cut, Cut),
             ("asynchronous filter", 1, vec![annotation(), finish(0)], Whole, Cut),
             ("asynchronous filter after the finish", 1, vec![finish(0), annotation()], Whole, Cut),
         ] {

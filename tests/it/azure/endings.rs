@@ -38,7 +38,11 @@ async fn the_table_of_endings() {
         ("[DONE] without a finish reason", vec![ROLE, HELLO, "[DONE]"], cut()),
         ("usage and [DONE] without a finish reason", vec![ROLE, HELLO, USAGE, "[DONE]"], cut()),
         ("nothing but [DONE]", vec!["[DONE]"], cut()),
-        ("the finish of another choice", vec![ROLE, HELLO, two_choices, "[DONE]"], Ok(())),
+        (
+            "the finish of a choice that was not asked for",
+            vec![ROLE, HELLO, two_choices, "[DONE]"],
+            Err(FailureKind::BadResponse(BadResponse::Malformed)),
+        ),
         ("annotated, no [DONE]", vec![ROLE, HELLO, annotation, FINISH], cut()),
         ("annotated after the finish, [DONE]", vec![ROLE, HELLO, FINISH, annotation, "[DONE]"], Ok(())),
         ("blocked", vec![ROLE, HELLO, blocked, "[DONE]"], Ok(())),

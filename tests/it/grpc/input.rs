@@ -45,6 +45,7 @@ fn unusable() -> Vec<(pb::CompleteRequest, Vec<&'static str>)> {
     let calls = vec![pb::ToolCall::default()];
     vec![
         (pb::CompleteRequest::default(), vec!["model", "messages"]),
+        (chat(|r| r.model = "m".repeat(129)), vec!["model"]),
         (chat(|r| r.messages.clear()), vec!["messages"]),
         (chat(|r| r.messages = vec![user("x"); 2049]), vec!["messages"]),
         (chat(|r| r.messages[0].role = 0), vec!["messages[0].role"]),

@@ -52,6 +52,20 @@ async fn draining_turns_readiness_and_lets_calls_finish() {
 }
 
 #[tokio::test]
+async fn who_only_watches_does_not_hold_up_the_end() {
+    let wanted = Wanted { drain_grace: Duration::from_secs(600), ..Wanted::default() };
+    let mut service = Service::start_as(Scripted::default(), wanted).await;
+    let mut health = HealthClient::new(service.channel().await);
+    let mut watch = health.watch(named("")).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
+    let request = pb::WatchRegionStatusRequest::default();
+    let mut regions = service.regions().await.watch_region_status(request).await.unwrap().into_inner();
+    regions.message().await.unwrap().unwrap();
+    service.drain();
+    tokio::time::timeout(Duration::from_secs(20), &mut service.serving).await.expect("it stops").unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn what_still_runs_when_the_time_is_over_is_told_why() {
     let wanted = Wanted { drain_grace: Duration::from_millis(200), ..Wanted::default() };
     let upstream = Scripted::default().with("swedencentral", [Stalls("hello "), Hangs]);

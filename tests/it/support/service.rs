@@ -106,6 +106,7 @@ impl Service {
             max_response_bytes: wanted.max_response_bytes,
             longest_response_bytes: 64 << 20,
             config_revision: "test".into(),
+            stopping: Default::default(),
             ending: Default::default(),
         };
         let settings = ServerSettings {
