@@ -183,10 +183,10 @@ fn the_check_finds_circles() {
         Source::new("src/dispatch/mod.rs", "use crate::upstream::Upstream;"),
         Source::new("src/upstream.rs", "use crate::grpc::pb;"),
     ];
-    let circle = circle(&dependencies(&sources)).unwrap();
-    assert_eq!(circle, ["dispatch", "upstream", "grpc", "dispatch"]);
+    let found = circle(&dependencies(&sources)).unwrap();
+    assert_eq!(found, ["dispatch", "upstream", "grpc", "dispatch"]);
     assert!(dependencies(&sources[..2]).contains_key("grpc"));
-    assert_eq!(super::layers::circle(&dependencies(&sources[..2])), None);
+    assert_eq!(circle(&dependencies(&sources[..2])), None);
 }
 
 /// One source file, and the top-level module that it belongs to.
