@@ -148,6 +148,7 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
         retry_budget_percent: retry_budget_percent?,
         retries: retries?,
         retry_pause: retry_pause?,
+        ..Thresholds::default()
     };
     let refused = match thresholds.check() {
         Ok(thresholds) => return Some(thresholds),

@@ -52,6 +52,8 @@ pub struct Dispatcher<U> {
 pub struct Admission {
     /// The logical model name.
     pub model: String,
+    /// Who calls; empty if callers are not told apart.
+    pub caller: Arc<str>,
     /// The caller's policy.
     pub policy: Arc<Policy>,
     /// What the request asks for.
@@ -133,6 +135,7 @@ impl<U: Upstream> Dispatcher<U> {
 
     fn admit(&self, admission: &Admission, route: Arc<Route>, delivery: Delivery, prompt_tokens: u64) -> Call {
         let terms = CallTerms {
+            caller: Arc::clone(&admission.caller),
             route,
             policy: Arc::clone(&admission.policy),
             options: Arc::new(admission.options.clone()),

@@ -45,7 +45,7 @@ impl<U: Upstream> Run<U> {
             let now = self.dispatcher.clock.now();
             let decision = self.dispatcher.router().choose(&mut self.call, now);
             match decision {
-                Decision::Try { ticket, target, reason, limits } => {
+                Decision::Try { ticket, target, reason, limits, .. } => {
                     let span = self.begin(ticket, target.target(), reason, now);
                     let (traceparent, tracestate) = span.trace_headers();
                     self.under_way = Some(UnderWay { ticket, started: now, first_content: None, span });
@@ -214,6 +214,7 @@ impl<U: Upstream> Drop for Run<U> {
             record.result = Some(AttemptResult::Cancelled);
             attempt.span.end(record, attempt.first_content);
         }
-        self.dispatcher.router().abandon(attempt.ticket);
+        let now = self.dispatcher.clock.now();
+        self.dispatcher.router().abandon(attempt.ticket, now);
     }
 }

@@ -113,6 +113,7 @@ impl<U: Upstream> Inference<U> {
         });
         Ok(Admission {
             model,
+            caller: Arc::clone(&caller.name),
             policy: Arc::clone(&caller.policy),
             options,
             deadline: self.dispatcher.clock().now() + allowed,

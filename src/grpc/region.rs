@@ -193,9 +193,12 @@ fn encode_target(view: &TargetView, clock: Clock) -> pb::TargetState {
         processing_scope: encode::scope(view.target.scope) as i32,
         standing: match view.standing {
             Standing::Serving => pb::Standing::Serving,
+            Standing::Suspected => pb::Standing::Suspected,
+            Standing::Out { .. } => pb::Standing::Out,
+            Standing::Returning { .. } => pb::Standing::Returning,
         } as i32,
         standing_since_time: time(view.since),
-        traffic_share: 1.0,
+        traffic_share: view.share,
         in_flight_calls: view.in_flight as i32,
         recent_attempts: (good + bad) as i64,
         recent_success_ratio: (good + bad > 0).then(|| good as f64 / (good + bad) as f64),

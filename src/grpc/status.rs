@@ -285,6 +285,14 @@ fn gave_up(why: GiveUp, attempts: &[AttemptRecord]) -> Refusal {
             format!("no permitted region could answer for model {model} (tried {regions}); retry with backoff"),
         )
         .retry_after(retry_after),
+        GiveUp::Overloaded { retry_after } => Refusal::new(
+            Code::Unavailable,
+            "OVERLOADED",
+            format!(
+                "every permitted target of model {model} has as many calls in flight as it may; retry with backoff"
+            ),
+        )
+        .retry_after(retry_after),
         GiveUp::Misconfigured => Refusal::new(
             Code::Internal,
             "UPSTREAM_AUTH_FAILED",

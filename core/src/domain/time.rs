@@ -23,6 +23,11 @@ impl Moment {
         Duration::from_nanos(self.0)
     }
 
+    /// The same in nanoseconds.
+    pub fn nanos(self) -> u64 {
+        self.0
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -3,13 +3,15 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Observation, Route, Ticket};
 use crate::{
-    domain::{FailureClass, FailureKind, Moment, RoutingOptions, TargetId},
+    domain::{AttemptReason, FailureClass, FailureKind, Moment, RoutingOptions, TargetId},
     policy::Policy,
 };
 
 /// What is known of a call when it is admitted.
 #[derive(Clone, Debug)]
 pub struct CallTerms {
+    /// Who calls; workflows of two callers never meet. Empty if nobody is told apart.
+    pub caller: Arc<str>,
     /// The model's targets.
     pub route: Arc<Route>,
     /// The caller's policy; pinned for the whole call.
@@ -48,6 +50,12 @@ pub struct Call {
     pub(super) waited: bool,
     pub(super) admitted: bool,
     pub(super) interrupted: bool,
+    /// Place on the ramp of returning targets, 0 to 1.
+    pub(super) place: f64,
+    /// Region that its workflow is pinned to.
+    pub(super) pin: Option<Arc<str>>,
+    /// Since when it waits for room.
+    pub(super) queued: Option<Moment>,
     started: Moment,
 }
 
@@ -55,7 +63,9 @@ pub struct Call {
 #[derive(Debug)]
 pub(super) struct Tried {
     pub(super) target: TargetId,
+    pub(super) reason: AttemptReason,
     pub(super) failure: Option<FailureKind>,
+    pub(super) running: bool,
 }
 
 impl Call {
@@ -69,6 +79,9 @@ impl Call {
             waited: false,
             admitted: false,
             interrupted: false,
+            place: 0.0,
+            pin: None,
+            queued: None,
             started: now,
         }
     }
@@ -88,6 +101,11 @@ impl Call {
         self.tried.len() as u32
     }
 
+    /// Region that its workflow is pinned to; `None` without a workflow, or before the first choice.
+    pub fn pinned_region(&self) -> Option<&Arc<str>> {
+        self.pin.as_ref()
+    }
+
     /// The caller has seen a part of an answer that is lost now, and wants it whole from elsewhere.
     pub fn interrupted(&mut self) {
         self.interrupted = true;
@@ -99,6 +117,17 @@ impl Call {
 
     pub(super) fn has_tried(&self, target: TargetId) -> bool {
         self.tried.iter().any(|tried| tried.target == target)
+    }
+
+    pub(super) fn running(&self) -> usize {
+        self.tried.iter().filter(|tried| tried.running).count()
+    }
+
+    /// Targets at which it failed for the target's own reasons.
+    pub(super) fn failed_at(&self) -> impl Iterator<Item = TargetId> {
+        let theirs =
+            |failure: &FailureKind| matches!(failure.class(), FailureClass::Hard | FailureClass::Misconfigured);
+        self.tried.iter().filter(move |tried| tried.failure.as_ref().is_some_and(theirs)).map(|tried| tried.target)
     }
 
     pub(super) fn last_failure(&self) -> Option<&FailureKind> {
@@ -114,9 +143,9 @@ impl Call {
     }
 
     pub(super) fn ended(&mut self, ticket: Ticket, observation: &Observation) {
-        if let Observation::Failed(failure) = observation
-            && let Some(tried) = self.tried.get_mut(ticket.attempt_index())
-        {
+        let Some(tried) = self.tried.get_mut(ticket.attempt_index()) else { return };
+        tried.running = false;
+        if let Observation::Failed(failure) = observation {
             tried.failure = Some(failure.kind.clone());
         }
     }

@@ -1,9 +1,11 @@
-//! The choice itself: route order, permitted set, attempt rules, cooling and the split of the deadline.
+//! The choice itself: permitted set, standings, pins, attempt rules, cooling, room and the split of the deadline.
 use std::{sync::Arc, time::Duration};
 
-use super::{Call, Delivery, Router};
+use super::{Call, Delivery, Router, health::TargetHealth, place_on_ramp, standing::Phase};
 use crate::{
-    domain::{AttemptLimits, AttemptReason, FailureClass, FailureKind, Moment, Rejection, Target, TargetId},
+    domain::{
+        AttemptLimits, AttemptReason, FailureClass, FailureKind, Hedge, Moment, Priority, Rejection, Target, TargetId,
+    },
     policy::{PermittedTarget, Refusal},
 };
 
@@ -20,6 +22,9 @@ pub enum Decision {
         reason: AttemptReason,
         /// How long it may take.
         limits: AttemptLimits,
+        /// When to ask [`Router::protect`](super::Router::protect) if it has no content by then; it is to be asked
+        /// on every change of the router's revision as well.
+        protect_at: Option<Moment>,
     },
     /// Sleep, then choose again.
     Wait {
@@ -30,11 +35,25 @@ pub enum Decision {
     GiveUp(GiveUp),
 }
 
+/// What [`Router::protect`](super::Router::protect) says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Protection {
+    /// Start this beside the silent attempt (a `Try`); the first content wins, and the other is dropped.
+    Second(Decision),
+    /// Not now; ask again then, or when the router's revision grows.
+    Wait {
+        /// `None`: only when the revision grows.
+        until: Option<Moment>,
+    },
+}
+
 /// Names one attempt of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     target: TargetId,
     attempt: u32,
+    slot: u32,
+    hedge: bool,
 }
 
 impl Ticket {
@@ -44,6 +63,15 @@ impl Ticket {
 
     pub(super) fn attempt_index(self) -> usize {
         self.attempt as usize - 1
+    }
+
+    pub(super) fn slot(self) -> u32 {
+        self.slot
+    }
+
+    /// It runs beside a silent attempt.
+    pub fn is_hedge(self) -> bool {
+        self.hedge
     }
 
     /// 1 for the call's first attempt.
@@ -65,6 +93,11 @@ pub enum GiveUp {
     /// Every permitted target is throttled.
     Throttled {
         /// Soonest time at which one may take calls again.
+        retry_after: Duration,
+    },
+    /// Every permitted target has as many calls in flight as it may.
+    Overloaded {
+        /// When trying again makes sense.
         retry_after: Duration,
     },
     /// No permitted target could answer.
@@ -94,10 +127,21 @@ pub struct Verdict {
     pub refusal: Refusal,
 }
 
+/// Attempts in flight at a target that is out and yet tried, because no good one is left: enough to notice that it is
+/// back, too few to hurt it.
+const LAST_RESORT: u32 = 4;
+
+/// How long a call sleeps before it looks for room again; half of it is jittered.
+const QUEUE_PAUSE: Duration = Duration::from_millis(100);
+
 pub(super) fn choose(router: &mut Router, call: &mut Call, now: Moment) -> Decision {
-    if !call.admitted {
-        call.admitted = true;
+    let newcomer = !std::mem::replace(&mut call.admitted, true);
+    if newcomer {
         router.budget.deposit();
+        call.place = match &call.terms.options.workflow_id {
+            Some(workflow) => place_on_ramp(&call.terms.caller, workflow),
+            None => router.random_fraction(),
+        };
     }
     if let Some(give_up) = ends_the_call(call) {
         return Decision::GiveUp(give_up);
@@ -105,18 +149,31 @@ pub(super) fn choose(router: &mut Router, call: &mut Call, now: Moment) -> Decis
     if call.remaining(now).is_zero() {
         return Decision::GiveUp(GiveUp::DeadlineExceeded);
     }
-    let permitted = match permitted(router, call) {
+    let mut permitted = match permitted(router, call) {
         Ok(permitted) => permitted,
         Err(refusals) => return Decision::GiveUp(GiveUp::NotPermitted { refusals }),
     };
-    let takes_calls = |target: &PermittedTarget| router.health[index(target)].cooling_until(now).is_none();
-    let mut fresh = permitted.iter().filter(|target| !call.has_tried(target.target().id) && takes_calls(target));
-    if let Some(target) = fresh.next().cloned() {
-        let rescuers_left = fresh.next().is_some();
-        let reason = reason(call, &permitted, &target);
-        return attempt(router, call, target, reason, rescuers_left, now);
+    let first = call.attempts() == 0;
+    let pinning = if first { find_pin(router, call, &permitted, now) } else { Pinning::Held };
+    if pinning == Pinning::Held
+        && let Some(region) = &call.pin
+    {
+        // A stable sort: the pinned region's targets first, each group in route order.
+        permitted.sort_by_key(|target| target.target().region != *region);
     }
-    again(router, call, &permitted, now)
+    match pick(router, call, &permitted, now) {
+        Pick::Target(at) => {
+            let chosen = permitted[at].clone();
+            if pinning == Pinning::Follows {
+                call.pin = Some(Arc::clone(&chosen.target().region));
+            }
+            keep_pin(router, call, now);
+            let reason = reason(router, call, &permitted, at, pinning);
+            attempt(router, call, chosen, reason, rescuers_left(router, call, &permitted, at, now), now)
+        }
+        Pick::NoRoom => wait_for_room(router, call, now),
+        Pick::Nothing => again(router, call, &permitted, now),
+    }
 }
 
 /// Failures that no other target would mend, whichever of the call's attempts met them.
@@ -128,7 +185,7 @@ fn ends_the_call(call: &Call) -> Option<GiveUp> {
     })
 }
 
-/// The permitted targets in the order in which they should be tried.
+/// The permitted targets in route order.
 fn permitted(router: &Router, call: &Call) -> Result<Vec<PermittedTarget>, Vec<Verdict>> {
     let terms = &call.terms;
     let mut permitted = Vec::with_capacity(terms.route.targets.len());
@@ -140,30 +197,145 @@ fn permitted(router: &Router, call: &Call) -> Result<Vec<PermittedTarget>, Vec<V
             Err(refusal) => refusals.push(Verdict { target: Arc::clone(target), refusal }),
         }
     }
-    if permitted.is_empty() {
-        return Err(refusals);
-    }
-    if let Some(pin) = terms.options.pinned_region.as_deref() {
-        // A stable sort: the pinned region's targets first, each group in route order.
-        permitted.sort_by_key(|target| *target.target().region != *pin);
-    }
-    Ok(permitted)
+    if permitted.is_empty() { Err(refusals) } else { Ok(permitted) }
 }
 
-fn reason(call: &Call, permitted: &[PermittedTarget], chosen: &PermittedTarget) -> AttemptReason {
+/// What a workflow's pin does with this choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pinning {
+    /// There is none, or it follows the choice: it is new, or its region's targets went out since it was used.
+    Follows,
+    /// It stands, and its region comes first.
+    Held,
+}
+
+/// Finds the region that the call's workflow is pinned to.
+fn find_pin(router: &Router, call: &mut Call, permitted: &[PermittedTarget], now: Moment) -> Pinning {
+    let workflow = Router::workflow(call);
+    let known = workflow.as_ref().and_then(|workflow| router.pins.find(workflow, now));
+    // What the caller sends back is what some replica last said; it is how replicas agree.
+    let stated = call.terms.options.pinned_region.as_deref();
+    let Some(region) = stated.map(Arc::from).or_else(|| known.map(|pin| Arc::clone(&pin.region))) else {
+        return if workflow.is_some() { Pinning::Follows } else { Pinning::Held };
+    };
+    if router.routes.targets().iter().all(|target| target.region != region) {
+        return Pinning::Follows;
+    }
+    let used = known.filter(|pin| pin.region == region).map(|pin| pin.used);
+    let mut there = permitted.iter().filter(|target| target.target().region == region).peekable();
+    // Where the call's model or policy has no target there, the pin stands for the workflow's other calls.
+    let gone = there.peek().is_some()
+        && there.all(|target| {
+            let health = &router.health[index(target)];
+            let left_since = health.left.is_some_and(|left| used.is_some_and(|used| left > used));
+            !health.is_good() || left_since
+        });
+    call.pin = Some(region);
+    if gone { Pinning::Follows } else { Pinning::Held }
+}
+
+fn keep_pin(router: &mut Router, call: &Call, now: Moment) {
+    if let (Some(workflow), Some(region)) = (Router::workflow(call), &call.pin) {
+        router.pins.keep(workflow, region, now);
+    }
+}
+
+enum Pick {
+    /// Place among the permitted.
+    Target(usize),
+    /// There are fit ones, but none with room.
+    NoRoom,
+    Nothing,
+}
+
+fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Pick {
+    let numbers = &router.thresholds;
+    let open = |target: &PermittedTarget| {
+        let health = &router.health[index(target)];
+        let open = health.drained.is_none() && health.cooling_until(now).is_none();
+        (open && !call.has_tried(target.target().id)).then_some(health)
+    };
+    let mut no_room = false;
+    // A returning target takes its share first; as a rescuer it takes whatever comes.
+    for by_share in [true, false] {
+        for (at, target) in permitted.iter().enumerate() {
+            let Some(health) = open(target).filter(|health| health.is_good()) else { continue };
+            if by_share && call.place >= health.share(numbers) {
+                continue;
+            }
+            if has_room(health, call, numbers.concurrency) {
+                return Pick::Target(at);
+            }
+            no_room = true;
+        }
+    }
+    let sole = permitted.len() == 1;
+    let any_good = permitted.iter().any(|target| router.health[index(target)].is_good());
+    let good_have_failed = call.failed_at().next().is_some()
+        && permitted.iter().all(|target| !router.health[index(target)].is_good() || call.has_tried(target.target().id));
+    for (at, target) in permitted.iter().enumerate() {
+        let Some(health) = open(target) else { continue };
+        let Phase::Out { proofs, .. } = health.machine.phase else { continue };
+        let last_resort = !any_good || (good_have_failed && proofs > 0);
+        let room = if sole { numbers.concurrency } else { LAST_RESORT };
+        if sole || last_resort {
+            if health.open.count() < room {
+                return Pick::Target(at);
+            }
+            no_room |= sole;
+        }
+    }
+    if no_room { Pick::NoRoom } else { Pick::Nothing }
+}
+
+/// `BULK` work leaves a fifth of a target's places to `INTERACTIVE` calls.
+fn has_room(health: &TargetHealth, call: &Call, concurrency: u32) -> bool {
+    let places = match call.terms.options.priority {
+        Priority::Interactive => concurrency,
+        Priority::Bulk => (concurrency * 4 / 5).max(1),
+    };
+    health.open.count() < places
+}
+
+fn wait_for_room(router: &mut Router, call: &mut Call, now: Moment) -> Decision {
+    let since = *call.queued.get_or_insert(now);
+    let patience = router.thresholds.longest_wait.min(call.terms.deadline.since(since) / 2);
+    let pause = QUEUE_PAUSE.mul_f64(0.5 + 0.5 * router.random_fraction());
+    if now.since(since) + pause > patience {
+        return Decision::GiveUp(GiveUp::Overloaded { retry_after: router.thresholds.cooling.0 });
+    }
+    Decision::Wait { until: now + pause }
+}
+
+fn reason(router: &Router, call: &Call, permitted: &[PermittedTarget], at: usize, pinning: Pinning) -> AttemptReason {
     if call.interrupted {
         return AttemptReason::Restart;
     }
     if call.attempts() > 0 {
         return AttemptReason::Rescue;
     }
-    let first = permitted.first().is_some_and(|first| first.target().id == chosen.target().id);
-    let pinned = call.terms.options.pinned_region.as_deref() == Some(&*chosen.target().region);
-    match (first, pinned) {
-        (_, true) => AttemptReason::Pin,
-        (true, false) => AttemptReason::Route,
-        (false, false) => AttemptReason::Spill,
+    let chosen = &permitted[at];
+    let health = &router.health[index(chosen)];
+    if pinning == Pinning::Held && call.pin.as_ref() == Some(&chosen.target().region) {
+        return AttemptReason::Pin;
     }
+    if matches!(health.machine.phase, Phase::Returning { .. }) {
+        return AttemptReason::Return;
+    }
+    // Those before it that would have taken the call, were they not throttled or full.
+    let passed_over = permitted[..at].iter().any(|before| {
+        let health = &router.health[index(before)];
+        health.is_good() && call.place < health.share(&router.thresholds)
+    });
+    if passed_over { AttemptReason::Spill } else { AttemptReason::Route }
+}
+
+/// Whether another target could still rescue the call if the chosen one fails.
+fn rescuers_left(router: &Router, call: &Call, permitted: &[PermittedTarget], at: usize, now: Moment) -> bool {
+    permitted.iter().enumerate().any(|(place, target)| {
+        let health = &router.health[index(target)];
+        place != at && !call.has_tried(target.target().id) && health.is_good() && health.cooling_until(now).is_none()
+    })
 }
 
 fn attempt(
@@ -174,11 +346,30 @@ fn attempt(
     rescuers_left: bool,
     now: Moment,
 ) -> Decision {
+    let at = index(&target);
     let limits = limits(router, call, target.target(), rescuers_left, now);
-    router.health[index(&target)].started();
-    call.tried.push(super::call::Tried { target: target.target().id, failure: None });
-    let ticket = Ticket { target: target.target().id, attempt: call.attempts() };
-    Decision::Try { ticket, target, reason, limits }
+    // In Azure's unary form silence says nothing until the end.
+    let silent_after = match call.terms.delivery {
+        Delivery::Unary => None,
+        Delivery::Streamed | Delivery::Assembled | Delivery::Embedded => {
+            router.health[at].silence_limit(target.target(), call.terms.prompt_tokens, &router.thresholds)
+        }
+    };
+    let slot = router.health[at].began(silent_after, now);
+    let id = target.target().id;
+    let hedge = reason == AttemptReason::Hedge;
+    router.in_flight += 1;
+    router.hedges += u32::from(hedge);
+    call.queued = None;
+    call.tried.push(super::call::Tried { target: id, reason, failure: None, running: true });
+    let ticket = Ticket { target: id, attempt: call.attempts(), slot, hedge };
+    let protect_at = router.health[at].is_suspected().then(|| now + hedge_delay(router, at));
+    Decision::Try { ticket, target, reason, limits, protect_at }
+}
+
+fn hedge_delay(router: &Router, at: usize) -> Duration {
+    let p95 = router.health[at].baseline.quantiles().map_or(Duration::ZERO, |known| known.p95);
+    router.thresholds.hedging.delay.max(p95)
 }
 
 /// An attempt may not eat the time that a rescue needs. A streamed answer is bound by that only until its first
@@ -191,8 +382,11 @@ fn limits(router: &Router, call: &Call, target: &Target, rescuers_left: bool, no
         (Delivery::Unary, false) => thresholds.unary_reply,
         (Delivery::Unary | Delivery::Streamed | Delivery::Assembled, true) => thresholds.first_content_reasoning,
         (Delivery::Streamed | Delivery::Assembled, false) | (Delivery::Embedded, _) => {
+            // A model that is slow by habit gets the time it needs; one that is quick gets no less than the floor.
+            let known = router.health[usize::from(target.id.0)].baseline.quantiles();
+            let learned = known.map_or(Duration::ZERO, |known| known.p95 * 4);
             let for_length = thresholds.first_content_per_4000_tokens.as_secs_f64() * call.terms.prompt_tokens as f64;
-            thresholds.first_content_floor + Duration::from_secs_f64((for_length / 4000.0).min(3600.0))
+            thresholds.first_content_floor.max(learned) + Duration::from_secs_f64((for_length / 4000.0).min(3600.0))
         }
     };
     AttemptLimits {
@@ -202,7 +396,52 @@ fn limits(router: &Router, call: &Call, target: &Target, rescuers_left: bool, no
     }
 }
 
-/// Every permitted target was tried or is cooling: wait for one that cools, retry a sole one, or give up.
+/// See [`Router::protect`](super::Router::protect).
+pub(super) fn protect(router: &mut Router, call: &mut Call, ticket: Ticket, now: Moment) -> Protection {
+    let at = ticket.target_index();
+    let nothing = Protection::Wait { until: None };
+    let Some(open) = router.health.get_mut(at).and_then(|health| health.open.find(ticket.slot())).copied() else {
+        return nothing;
+    };
+    let Some(health) = router.health.get(at) else { return nothing };
+    if open.content || call.running() != 1 || call.remaining(now).is_zero() {
+        return nothing;
+    }
+    if !health.is_out() {
+        if !health.is_suspected() || !may_hedge(router, call, at) {
+            return nothing;
+        }
+        let due = open.started + hedge_delay(router, at);
+        if due > now {
+            return Protection::Wait { until: Some(due) };
+        }
+        if router.hedges > 0 && router.hedges * 100 >= router.in_flight * router.thresholds.hedging.share_percent {
+            return Protection::Wait { until: Some(now + QUEUE_PAUSE) };
+        }
+    }
+    let Ok(permitted) = permitted(router, call) else { return nothing };
+    match pick(router, call, &permitted, now) {
+        Pick::Target(second) if router.health[index(&permitted[second])].is_good() => {
+            let left = rescuers_left(router, call, &permitted, second, now);
+            let target = permitted[second].clone();
+            Protection::Second(attempt(router, call, target, AttemptReason::Hedge, left, now))
+        }
+        _ => nothing,
+    }
+}
+
+fn may_hedge(router: &Router, call: &Call, at: usize) -> bool {
+    let options = &call.terms.options;
+    let wanted = match options.hedge {
+        Hedge::Configured => router.thresholds.hedging.enabled,
+        Hedge::Allowed => true,
+        Hedge::Never => false,
+    };
+    let reasoning = router.routes.targets().get(at).is_some_and(|target| target.reasoning);
+    wanted && !reasoning && options.priority == Priority::Interactive
+}
+
+/// Every fit target was tried or is cooling: wait for one that cools, retry one, or give up.
 fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], now: Moment) -> Decision {
     if let Some(retry) = call.retry.take()
         && let Some(target) = permitted.iter().find(|target| target.target().id == retry)
@@ -211,18 +450,28 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
         return attempt(router, call, target.clone(), AttemptReason::Retry, false, now);
     }
     let soonest = soonest_cooled(router, call, permitted, now);
-    let until = match (soonest, permitted) {
-        (Some(cooled), _) => wait_for_cooling(router, call, cooled, now),
-        (None, [sole]) => pause_before_retry(router, call, sole.target().id, now),
-        (None, _) => None,
+    let until = match soonest {
+        Some(cooled) => wait_for_cooling(router, call, cooled, now),
+        None => retriable(router, permitted).and_then(|target| pause_before_retry(router, call, target, now)),
     };
     match until {
         Some(until) => Decision::Wait { until },
-        None => {
-            let soonest = soonest.map_or(router.thresholds.cooling.0, |cooled| cooled.until.since(now));
-            Decision::GiveUp(exhausted(call, permitted, soonest))
-        }
+        None => Decision::GiveUp(exhausted(
+            call,
+            permitted,
+            soonest.map(|it| it.until.since(now)),
+            router.thresholds.cooling.0,
+        )),
     }
+}
+
+/// Where a second attempt has the best chance: the first target that serves without suspicion, else the first that
+/// serves at all, else a sole one. Everything else was tried once.
+fn retriable(router: &Router, permitted: &[PermittedTarget]) -> Option<TargetId> {
+    let good = || permitted.iter().filter(|target| router.health[index(target)].is_good());
+    let trusted = good().find(|target| !router.health[index(target)].is_suspected());
+    let sole = permitted.first().filter(|sole| permitted.len() == 1 && router.health[index(sole)].drained.is_none());
+    trusted.or_else(|| good().next()).or(sole).map(|target| target.target().id)
 }
 
 #[derive(Clone, Copy)]
@@ -236,7 +485,8 @@ struct Cooled {
 /// all that went wrong.
 fn soonest_cooled(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Option<Cooled> {
     let cooled = permitted.iter().filter_map(|target| {
-        let until = router.health[index(target)].cooling_until(now)?;
+        let health = &router.health[index(target)];
+        let until = health.cooling_until(now).filter(|_| health.is_good() || permitted.len() == 1)?;
         let tried = call.has_tried(target.target().id);
         let counts = !tried || call.only_failed_as(FailureClass::Throttled);
         counts.then_some(Cooled { until, target: target.target().id, tried })
@@ -257,15 +507,15 @@ fn wait_for_cooling(router: &mut Router, call: &mut Call, cooled: Cooled, now: M
     Some(cooled.until)
 }
 
-/// Only where no other permitted target exists is one tried again after it failed.
-fn pause_before_retry(router: &mut Router, call: &mut Call, sole: TargetId, now: Moment) -> Option<Moment> {
+/// Only where no other permitted target is left is one tried again after it failed.
+fn pause_before_retry(router: &mut Router, call: &mut Call, target: TargetId, now: Moment) -> Option<Moment> {
     call.last_failure().filter(|failure| failure.class() == FailureClass::Hard)?;
-    let pause = router.thresholds.retry_pause * 2u32.pow(call.retries);
+    let pause = router.thresholds.retry_pause.saturating_mul(2u32.saturating_pow(call.retries));
     let pause = pause.mul_f64(0.5 + 0.5 * router.random_fraction());
     if pause * 2 > call.remaining(now) {
         return None;
     }
-    take_retry(router, call, sole)?;
+    take_retry(router, call, target)?;
     Some(now + pause)
 }
 
@@ -277,15 +527,17 @@ fn take_retry(router: &mut Router, call: &mut Call, target: TargetId) -> Option<
 }
 
 /// The error that is true of every permitted target. One that cools untried counts as throttled.
-fn exhausted(call: &Call, permitted: &[PermittedTarget], retry_after: Duration) -> GiveUp {
+fn exhausted(call: &Call, permitted: &[PermittedTarget], cooled_in: Option<Duration>, soon: Duration) -> GiveUp {
     let all_tried = permitted.iter().all(|target| call.has_tried(target.target().id));
+    let met_failure = call.failures().next().is_some();
     let all = |test: fn(&FailureKind) -> bool| call.failures().all(test);
     let is_bad = |failure: &FailureKind| matches!(failure, FailureKind::BadResponse(_));
-    if all(|failure| failure.class() == FailureClass::Throttled) {
+    let retry_after = cooled_in.unwrap_or(soon);
+    if (met_failure || cooled_in.is_some()) && all(|failure| failure.class() == FailureClass::Throttled) {
         GiveUp::Throttled { retry_after }
-    } else if all_tried && all(|failure| failure.class() == FailureClass::Misconfigured) {
+    } else if met_failure && all_tried && all(|failure| failure.class() == FailureClass::Misconfigured) {
         GiveUp::Misconfigured
-    } else if all_tried && all(is_bad) {
+    } else if met_failure && all_tried && all(is_bad) {
         GiveUp::BadResponse
     } else {
         GiveUp::Unavailable { retry_after }

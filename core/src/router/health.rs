@@ -1,126 +1,235 @@
-//! One target's health: its standing, its overlay, and the evidence.
-//!
-//! Standings other than `Serving`, with their detectors and transitions, come with the failover engine; this is
-//! their place.
-use std::time::Duration;
+//! One target's health: its standing, its overlays, the evidence, and what is in flight.
+use std::{sync::Arc, time::Duration};
 
-use super::{Observation, Thresholds};
-use crate::domain::{FailureClass, FailureKind, Moment, Quota};
-
-/// A target's health as the router sees it (design section 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Takes live traffic in route order.
-    Serving,
-}
+use super::{
+    Cause, Machine, Thresholds,
+    baseline::Baseline,
+    detector::{Detector, Window, reaches},
+    open::{Open, OpenAttempts},
+    standing::Phase,
+    test_call::TestState,
+};
+use crate::domain::{FailureClass, FailureKind, Moment, Quota, Target};
 
 /// Why a target is passed over although its standing would let it serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Overlay {
     /// Throttled by Azure: busy, not broken.
     Cooling {
         /// When it takes calls again.
         until: Moment,
     },
+    /// Taken out of service by an operator.
+    Drained {
+        /// When that ends by itself.
+        until: Moment,
+        /// Why, in the operator's words.
+        reason: Arc<str>,
+    },
+    /// Azure refuses the service's own credentials or does not know the deployment: an alarm. It is not passed over
+    /// for that alone; its standing decides.
+    Misconfigured {
+        /// Since when.
+        since: Moment,
+    },
 }
 
 #[derive(Debug)]
 pub(super) struct TargetHealth {
-    pub(super) standing: Standing,
-    pub(super) since: Moment,
-    pub(super) overlay: Option<Overlay>,
-    pub(super) in_flight: u32,
+    pub(super) machine: Machine,
+    /// Why its standing is what it is; `None` while it has never changed.
+    pub(super) cause: Option<Cause>,
+    /// When it last went out.
+    pub(super) left: Option<Moment>,
+    pub(super) detector: Detector,
+    pub(super) baseline: Baseline,
+    pub(super) open: OpenAttempts,
+    /// Attempts; marked are those that failed here and whose call was then served elsewhere.
+    pub(super) elsewhere: Window,
+    pub(super) drained: Option<(Moment, Arc<str>)>,
+    pub(super) misconfigured: Option<Moment>,
+    pub(super) tests: TestState,
     pub(super) served: u64,
     pub(super) failed: u64,
     pub(super) last_success: Option<Moment>,
     pub(super) last_failure: Option<(Moment, FailureKind)>,
     pub(super) quota: Quota,
     pub(super) recent: Recent,
+    cooling: Option<Moment>,
     throttled_in_a_row: u32,
 }
 
 impl TargetHealth {
-    pub(super) fn new(now: Moment) -> Self {
+    pub(super) fn new(numbers: &Thresholds, now: Moment) -> Self {
         Self {
-            standing: Standing::Serving,
-            since: now,
-            overlay: None,
-            in_flight: 0,
+            machine: Machine::new(now, numbers),
+            cause: None,
+            left: None,
+            detector: Detector::new(&numbers.detection),
+            baseline: Baseline::new(now),
+            open: OpenAttempts::default(),
+            elsewhere: Window::new(numbers.detection.grey_window),
+            drained: None,
+            misconfigured: None,
+            tests: TestState::new(now),
             served: 0,
             failed: 0,
             last_success: None,
             last_failure: None,
             quota: Quota::default(),
             recent: Recent::default(),
+            cooling: None,
             throttled_in_a_row: 0,
         }
     }
 
-    pub(super) fn cooling_until(&self, now: Moment) -> Option<Moment> {
-        match self.overlay {
-            Some(Overlay::Cooling { until }) if until > now => Some(until),
-            _ => None,
-        }
+    /// Its standing lets it take live traffic, some or all.
+    pub(super) fn is_good(&self) -> bool {
+        self.drained.is_none() && !self.is_out()
     }
 
-    pub(super) fn started(&mut self) {
-        self.in_flight += 1;
+    pub(super) fn is_out(&self) -> bool {
+        matches!(self.machine.phase, Phase::Out { .. })
     }
 
-    pub(super) fn abandoned(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    pub(super) fn is_suspected(&self) -> bool {
+        matches!(self.machine.phase, Phase::Suspected { .. })
     }
 
-    /// Answers whether standing or overlay changed.
-    pub(super) fn ended(&mut self, observation: &Observation, thresholds: &Thresholds, now: Moment) -> bool {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        match observation {
-            Observation::Served { first_content, quota } => {
-                self.served += 1;
-                self.throttled_in_a_row = 0;
-                self.last_success = Some(now);
-                self.quota = *quota;
-                self.recent.record(now, true, Some(*first_content));
-                false
+    /// Share of unpinned work that may go there, 0 to 1.
+    pub(super) fn share(&self, numbers: &Thresholds) -> f64 {
+        match self.machine.phase {
+            _ if self.drained.is_some() => 0.0,
+            Phase::Serving | Phase::Suspected { .. } => 1.0,
+            Phase::Out { .. } => 0.0,
+            Phase::Returning { step, .. } => {
+                numbers.recovery.ramp.get(usize::from(step)).map_or(1.0, |percent| f64::from(*percent) / 100.0)
             }
-            Observation::Failed(failure) => match failure.class() {
-                FailureClass::Hard | FailureClass::Misconfigured => {
-                    self.failed += 1;
-                    self.last_failure = Some((now, failure.kind.clone()));
-                    self.recent.record(now, false, None);
-                    false
-                }
-                FailureClass::Throttled => self.throttled(failure, thresholds, now),
-                FailureClass::Caller | FailureClass::Local => false,
-            },
-            Observation::Cancelled => false,
         }
+    }
+
+    pub(super) fn cooling_until(&self, now: Moment) -> Option<Moment> {
+        self.cooling.filter(|until| *until > now)
+    }
+
+    /// The overlay that matters most.
+    pub(super) fn overlay(&self, now: Moment) -> Option<Overlay> {
+        if let Some((until, reason)) = &self.drained {
+            return Some(Overlay::Drained { until: *until, reason: Arc::clone(reason) });
+        }
+        if let Some(since) = self.misconfigured {
+            return Some(Overlay::Misconfigured { since });
+        }
+        self.cooling_until(now).map(|until| Overlay::Cooling { until })
+    }
+
+    /// Last sign that it can serve, from a live call or a test call.
+    pub(super) fn last_proven(&self) -> Option<Moment> {
+        self.last_success.max(self.tests.last_passed)
+    }
+
+    /// Long prompts take longer to read: latencies are compared as if the prompt were short. One text of a few
+    /// words must not look slow beside a batch, so the length adds to a constant.
+    fn for_length(tokens: u64) -> f64 {
+        1.0 + tokens as f64 / 4000.0
+    }
+
+    /// From here on an attempt's silence is a sign of trouble. A model that thinks in silence has to have shown its
+    /// habits first.
+    pub(super) fn silence_limit(&self, target: &Target, tokens: u64, numbers: &Thresholds) -> Option<Duration> {
+        let (floor, medians) = numbers.detection.silence;
+        let limit = match self.baseline.quantiles() {
+            Some(known) => floor.max(known.median * medians),
+            None if target.reasoning => return None,
+            None => floor,
+        };
+        Some(limit.mul_f64(Self::for_length(tokens)))
+    }
+
+    pub(super) fn slow_limit(&self, numbers: &Thresholds) -> Option<Duration> {
+        let (floor, medians) = numbers.detection.slow;
+        self.baseline.quantiles().map(|known| floor.max(known.median * medians))
+    }
+
+    pub(super) fn began(&mut self, silent_after: Option<Duration>, now: Moment) -> u32 {
+        self.open.begin(now, silent_after)
+    }
+
+    /// The first content of an attempt came after `latency`. Normal is learned only while all is well.
+    pub(super) fn first_content(&mut self, latency: Duration, tokens: u64, numbers: &Thresholds, now: Moment) -> bool {
+        let comparable = latency.div_f64(Self::for_length(tokens));
+        let slow = self.slow_limit(numbers).is_some_and(|limit| comparable > limit);
+        self.detector.first_content(slow, now);
+        if matches!(self.machine.phase, Phase::Serving) {
+            self.baseline.learn(comparable, now);
+        }
+        slow
+    }
+
+    /// Ends an attempt; its silence counts even if nobody waited for its end.
+    pub(super) fn ended(&mut self, slot: u32, now: Moment) -> Option<Open> {
+        let mut open = self.open.end(slot)?;
+        if open.turns_silent(now) {
+            self.detector.silence(now);
+        }
+        Some(open)
+    }
+
+    pub(super) fn served(&mut self, first_content: Duration, quota: Quota, now: Moment) {
+        self.served += 1;
+        self.throttled_in_a_row = 0;
+        self.misconfigured = None;
+        self.last_success = Some(now);
+        self.quota = quota;
+        self.recent.record(now, true, Some(first_content));
+        self.detector.succeeded(now);
+        self.elsewhere.count(now, false);
+    }
+
+    /// For a reason of the target's own. While it returns, failures count only if another target then served the
+    /// call: a prompt that fails everywhere must not end a return.
+    pub(super) fn failed(&mut self, kind: &FailureKind, now: Moment) {
+        self.failed += 1;
+        self.last_failure = Some((now, kind.clone()));
+        self.recent.record(now, false, None);
+        self.elsewhere.count(now, false);
+        let misconfigured = kind.class() == FailureClass::Misconfigured;
+        if misconfigured {
+            self.misconfigured.get_or_insert(now);
+        }
+        if !matches!(self.machine.phase, Phase::Returning { .. }) {
+            let unexpected = misconfigured || matches!(kind, FailureKind::BadResponse(_) | FailureKind::Redirected);
+            self.detector.failed(kind.as_str(), unexpected, now);
+        }
+    }
+
+    /// Calls that failed here and succeeded elsewhere, of how many, if they satisfy the grey rule.
+    pub(super) fn grey(&self, numbers: &Thresholds, now: Moment) -> Option<(u32, u32)> {
+        let (failed, attempts) = self.elsewhere.counts(now);
+        let (percent, fewest, _) = numbers.detection.grey;
+        reaches((percent, fewest), failed, attempts).then_some((failed, attempts))
     }
 
     /// Azure's hint is a floor that cannot be trusted raw: 0 and 24 hours have both been seen. A hint at the floor
     /// that comes again and again grows, so that a useless hint does not become a hot loop.
-    fn throttled(&mut self, failure: &crate::domain::Failure, thresholds: &Thresholds, now: Moment) -> bool {
-        let FailureKind::Throttled { retry_after } = failure.kind else { return false };
-        let (shortest, longest) = thresholds.cooling;
+    pub(super) fn throttled(&mut self, retry_after: Duration, numbers: &Thresholds, now: Moment) {
+        let (shortest, longest) = numbers.cooling;
         let grown = shortest * 2u32.pow(self.throttled_in_a_row.min(6));
         let span = if retry_after <= shortest { grown } else { retry_after };
         self.throttled_in_a_row = self.throttled_in_a_row.saturating_add(1);
         let until = now + span.clamp(shortest, longest);
-        let until = self.cooling_until(now).map_or(until, |known| known.max(until));
-        self.overlay = Some(Overlay::Cooling { until });
-        true
+        self.cooling = Some(self.cooling_until(now).map_or(until, |known| known.max(until)));
     }
 
+    /// Ends overlays that have run out; answers whether one did.
     pub(super) fn expire(&mut self, now: Moment) -> bool {
-        let over = matches!(self.overlay, Some(Overlay::Cooling { until }) if until <= now);
-        if over {
-            self.overlay = None;
-        }
-        over
+        let cooled = self.cooling.take_if(|until| *until <= now).is_some();
+        let released = self.drained.take_if(|(until, _)| *until <= now).is_some();
+        cooled || released
     }
 
     pub(super) fn next_expiry(&self) -> Option<Moment> {
-        self.overlay.map(|Overlay::Cooling { until }| until)
+        [self.cooling, self.drained.as_ref().map(|(until, _)| *until)].into_iter().flatten().min()
     }
 }
 
@@ -145,7 +254,7 @@ impl Recent {
     const LATENCIES: usize = 64;
 
     fn slice_number(now: Moment) -> u64 {
-        now.since_origin().as_secs() / Self::SLICE.as_secs()
+        now.nanos() / Self::SLICE.as_nanos() as u64
     }
 
     fn record(&mut self, now: Moment, good: bool, latency: Option<Duration>) {

@@ -1,47 +1,102 @@
 //! Which target serves: a pure core that is asked and told, and never acts.
 //!
 //! `dispatch` owns the only loop: [`Router::choose`] says what to do next for one [`Call`], `dispatch` does it and
-//! tells with [`Router::observe`] how it went. [`Router::due`] ends what has run out, and [`Router::snapshot`] is
-//! what RegionStatus shows. `now` and a seed come from outside, so the same code runs in production, in property
-//! tests and in simulations.
+//! tells with [`Router::observe`] how it went. [`Router::due`] lets time pass and orders test calls, which `prober`
+//! makes and answers with [`Router::tested`]. [`Router::snapshot`] is what RegionStatus shows. `now` and a seed come
+//! from outside, so the same code runs in production, in property tests, in the model checker and in simulations.
 //!
 //! ```text
-//!            choose                       observe
-//! Call  ───────────────▶ Try ──▶ attempt ─────────▶ served | failed | cancelled
-//!   ▲                    Wait ──▶ sleep                        │
-//!   └──────────────────────────────────────────────────────────┘
-//!                        GiveUp ──▶ one error for the caller
+//!            choose                       observe                   due
+//! Call  ───────────────▶ Try ──▶ attempt ─────────▶ Router ◀──────────────── clock
+//!   ▲                    Wait ──▶ sleep                │ ▲ tested
+//!   └────────── protect ──────────────────────────────┘ └──────── test call ◀── order
 //! ```
 //!
 //! A target's health is its [`Standing`] and its [`Overlay`]; what a route does follows from those of its permitted
-//! targets at the moment of choosing.
+//! targets at the moment of choosing. `standing` holds the transition function, `detector` the patterns that make a
+//! target suspect, `health` what is known of one target, `resource` what is known of its endpoint, `proving` when
+//! test calls are due and what they mean, `choice` where a call goes.
+mod affinity;
+mod baseline;
 mod budget;
 mod call;
+mod cause;
 mod choice;
+mod detector;
 mod health;
+mod open;
+mod operator;
+mod proving;
+mod resource;
 mod route;
+mod saved;
 mod snapshot;
+mod standing;
+mod test_call;
 mod thresholds;
 
+pub use affinity::place_on_ramp;
 pub use call::{Call, CallTerms, Delivery};
-pub use choice::{Decision, GiveUp, Ticket, Verdict};
-pub use health::{Overlay, Standing};
+pub use cause::{Cause, Suspicion};
+pub use choice::{Decision, GiveUp, Protection, Ticket, Verdict};
+pub use health::Overlay;
+pub use operator::{Selector, TargetReport};
+pub use proving::Due;
 pub use route::{Route, Routes, RoutesError};
-pub use snapshot::{ModelView, Snapshot, TargetView};
-pub use thresholds::{Thresholds, ThresholdsError};
+pub use saved::{SavedDrain, SavedTarget};
+pub use snapshot::{Alarm, ModelView, NextStep, Snapshot, TargetView, Transition};
+pub use standing::Standing;
+pub use test_call::{TestKind, TestOrder, TestPurpose, TestResult};
+pub use thresholds::{Affinity, Detection, Hedging, Recovery, Testing, Thresholds, ThresholdsError, Validation};
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use self::{budget::RetryBudget, health::TargetHealth};
-use crate::domain::{Failure, Moment, Quota};
+use self::{
+    affinity::{Affinity as Pins, Workflow},
+    budget::RetryBudget,
+    health::TargetHealth,
+    resource::ResourceHealth,
+    standing::{Circumstances, Machine, Phase, Signal},
+    test_call::TokenBudget,
+};
+use crate::{
+    domain::{AttemptReason, Failure, FailureClass, FailureKind, Moment, Quota, TargetId},
+    policy::Policy,
+};
 
 /// The failover core of one process. Cheap to lock: `choose` and `observe` are short and never wait.
 #[derive(Debug)]
 pub struct Router {
     routes: Routes,
     thresholds: Thresholds,
+    /// By target id.
     health: Vec<TargetHealth>,
+    /// By resource index.
+    resources: Vec<ResourceHealth>,
+    /// Test calls go only where one of these permits.
+    policies: Vec<Arc<Policy>>,
     budget: RetryBudget,
+    tokens: TokenBudget,
+    pins: Pins,
+    /// Calls of pinned workflows that were served outside their region, by cause.
+    off_pin: BTreeMap<&'static str, u64>,
+    /// Targets whose state matters for a running validation.
+    to_compare: Vec<(TargetId, TargetId)>,
+    /// Newest first.
+    transitions: VecDeque<Transition>,
+    /// Attempts in flight, and those of them that run beside a silent one.
+    in_flight: u32,
+    hedges: u32,
+    /// Own trouble: the detectors are silent until then.
+    frozen_until: Option<Moment>,
+    /// No resource can be reached, since then.
+    cut_off: Option<Moment>,
+    last_due: Option<Moment>,
+    started: Moment,
     random: u64,
     revision: u64,
 }
@@ -58,23 +113,49 @@ pub enum Observation {
     },
     /// It failed.
     Failed(Failure),
-    /// The caller left, or another attempt won: says nothing about the target.
+    /// The caller left, or another attempt won: says nothing about the target, but for a silence that was too long.
     Cancelled,
 }
 
-/// What [`Router::due`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// When to ask again at the latest; `None` if nothing is pending.
-    pub next: Option<Moment>,
-}
+/// Transitions that a snapshot tells of.
+const TRANSITIONS_KEPT: usize = 50;
 
 impl Router {
-    /// A router that believes every target good. `seed` feeds all jitter.
+    /// A router that believes every target good. `seed` feeds all jitter. Test calls go wherever any caller's may.
     pub fn new(routes: Routes, thresholds: Thresholds, seed: u64, now: Moment) -> Self {
-        let health = routes.targets().iter().map(|_| TargetHealth::new(now)).collect();
+        let health = routes.targets().iter().map(|_| TargetHealth::new(&thresholds, now)).collect();
+        let resources = ResourceHealth::all(&routes, now);
         let budget = RetryBudget::new(thresholds.retry_budget_percent);
-        Self { routes, thresholds, health, budget, random: seed, revision: 0 }
+        let tokens = TokenBudget::new(thresholds.testing.tokens_per_day, now);
+        let pins = Pins::new(thresholds.affinity.clone(), now);
+        Self {
+            routes,
+            thresholds,
+            health,
+            resources,
+            policies: vec![Arc::new(Policy::unrestricted())],
+            budget,
+            tokens,
+            pins,
+            off_pin: BTreeMap::new(),
+            to_compare: Vec::new(),
+            transitions: VecDeque::new(),
+            in_flight: 0,
+            hedges: 0,
+            frozen_until: None,
+            cut_off: None,
+            last_due: None,
+            started: now,
+            random: seed,
+            revision: 0,
+        }
+    }
+
+    /// Test calls go only to targets that one of `policies` permits; those also say for whom no target is left.
+    #[must_use]
+    pub fn serving_policies(mut self, policies: Vec<Arc<Policy>>) -> Self {
+        self.policies = policies;
+        self
     }
 
     /// The routes it chooses from.
@@ -82,41 +163,80 @@ impl Router {
         &self.routes
     }
 
+    /// The numbers it goes by.
+    pub fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
+    }
+
     /// Grows whenever a standing or an overlay changes: a cheap way to notice that the snapshot tells something new.
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// Says what to do next for this call. A `Try` must be answered with exactly one [`observe`](Self::observe) of
-    /// its ticket.
+    /// Says what to do next for this call. A `Try` must be answered with exactly one [`observe`](Self::observe) or
+    /// [`abandon`](Self::abandon) of its ticket.
     pub fn choose(&mut self, call: &mut Call, now: Moment) -> Decision {
         choice::choose(self, call, now)
+    }
+
+    /// Whether an attempt without content should get a second one beside it: because its target has gone out, or
+    /// because it is under validation and has been silent for long. To be asked again whenever
+    /// [`revision`](Self::revision) grows, and at the time it names.
+    pub fn protect(&mut self, call: &mut Call, ticket: Ticket, now: Moment) -> Protection {
+        choice::protect(self, call, ticket, now)
+    }
+
+    /// The first content of an attempt is here. To be told once; a reply that comes whole need not tell it.
+    pub fn first_content(&mut self, call: &Call, ticket: Ticket, now: Moment) {
+        let index = ticket.target_index();
+        let Some(health) = self.health.get_mut(index) else { return };
+        let Some(open) = health.open.find(ticket.slot()) else { return };
+        open.content = true;
+        let latency = now.since(open.started);
+        let slow = health.first_content(latency, call.terms.prompt_tokens, &self.thresholds, now);
+        self.answered(index, now);
+        if slow {
+            self.look(index, now);
+        }
     }
 
     /// Takes note of how an attempt ended.
     pub fn observe(&mut self, call: &mut Call, ticket: Ticket, observation: &Observation, now: Moment) {
         call.ended(ticket, observation);
-        let Some(health) = self.health.get_mut(ticket.target_index()) else { return };
-        if health.ended(observation, &self.thresholds, now) {
-            self.revision += 1;
-        }
-    }
-
-    /// Gives back the place of an attempt whose call is gone: a dropped handler says nothing about the target.
-    pub fn abandon(&mut self, ticket: Ticket) {
-        if let Some(health) = self.health.get_mut(ticket.target_index()) {
-            health.abandoned();
-        }
-    }
-
-    /// Ends overlays that have run out.
-    pub fn due(&mut self, now: Moment) -> Due {
-        for health in &mut self.health {
-            if health.expire(now) {
-                self.revision += 1;
+        let index = ticket.target_index();
+        let Some(health) = self.health.get_mut(index) else { return };
+        let Some(open) = health.ended(ticket.slot(), now) else { return };
+        self.in_flight -= 1;
+        self.hedges -= u32::from(ticket.is_hedge());
+        match observation {
+            Observation::Served { first_content, quota } => {
+                let tokens = call.terms.prompt_tokens;
+                let slow = !open.content && health.first_content(*first_content, tokens, &self.thresholds, now);
+                health.served(*first_content, *quota, now);
+                let counts = open.started >= health.machine.since
+                    && (health.machine.level > 0 || !matches!(health.machine.phase, Phase::Serving));
+                self.answered(index, now);
+                if counts {
+                    self.signal(index, &Signal::LiveServed, now);
+                }
+                if slow {
+                    self.look(index, now);
+                }
+                self.served_elsewhere(call, ticket, now);
             }
+            Observation::Failed(failure) => self.failed(index, failure, now),
+            Observation::Cancelled => self.look(index, now),
         }
-        Due { next: self.health.iter().filter_map(TargetHealth::next_expiry).min() }
+    }
+
+    /// Gives back the place of an attempt whose call is gone.
+    pub fn abandon(&mut self, ticket: Ticket, now: Moment) {
+        let index = ticket.target_index();
+        if self.health.get_mut(index).and_then(|health| health.ended(ticket.slot(), now)).is_some() {
+            self.in_flight -= 1;
+            self.hedges -= u32::from(ticket.is_hedge());
+            self.look(index, now);
+        }
     }
 
     /// What an on-call engineer wants to know, at `now`.
@@ -124,14 +244,123 @@ impl Router {
         snapshot::take(self, now)
     }
 
+    fn failed(&mut self, index: usize, failure: &Failure, now: Moment) {
+        self.contacted(index, failure, now);
+        let Some(health) = self.health.get_mut(index) else { return };
+        match &failure.kind {
+            FailureKind::Throttled { retry_after } => {
+                health.throttled(*retry_after, &self.thresholds, now);
+                self.revision += 1;
+            }
+            FailureKind::Local { .. } => self.freeze(now),
+            kind if matches!(kind.class(), FailureClass::Hard | FailureClass::Misconfigured) => {
+                health.failed(kind, now);
+                self.look(index, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The call is served: what failed on its way there failed for reasons of those targets, not of the call.
+    fn served_elsewhere(&mut self, call: &Call, ticket: Ticket, now: Moment) {
+        let serving = ticket.target_index();
+        for failed in call.failed_at().filter(|failed| usize::from(failed.0) != serving) {
+            let index = usize::from(failed.0);
+            let Some(health) = self.health.get_mut(index) else { continue };
+            health.elsewhere.mark(now);
+            if matches!(health.machine.phase, Phase::Returning { .. }) {
+                self.signal(index, &Signal::LiveFailed, now);
+            }
+        }
+        let region = self.routes.targets().get(serving).map(|target| &target.region);
+        if call.pin.as_ref().is_some_and(|pin| region.is_some_and(|region| region != pin)) {
+            let reason = call.tried.get(ticket.attempt_index()).map_or(AttemptReason::Route, |tried| tried.reason);
+            *self.off_pin.entry(reason.as_str()).or_default() += 1;
+        }
+    }
+
+    /// Looks for a pattern of trouble.
+    fn look(&mut self, index: usize, now: Moment) {
+        if self.frozen_until.is_some() {
+            return;
+        }
+        let (Some(health), Some(target)) = (self.health.get(index), self.routes.targets().get(index)) else { return };
+        if !matches!(health.machine.phase, Phase::Serving | Phase::Returning { .. }) {
+            return;
+        }
+        let numbers = &self.thresholds;
+        let slow = health.slow_limit(numbers).unwrap_or(numbers.detection.slow.0);
+        let silent = health.silence_limit(target, 0, numbers).unwrap_or(numbers.detection.silence.0);
+        if let Some(suspicion) = health.detector.suspicion(&numbers.detection, slow, silent, now) {
+            self.signal(index, &Signal::Suspicion(suspicion), now);
+        }
+    }
+
+    /// Tells a target's machine, and acts on what changes.
+    fn signal(&mut self, index: usize, signal: &Signal, now: Moment) {
+        let jitter = (self.random_fraction() * 2000.0 - 1000.0) as i32;
+        let (Some(health), Some(target)) = (self.health.get(index), self.routes.targets().get(index)) else { return };
+        let trouble = !matches!(signal, Signal::LiveServed);
+        let around = Circumstances {
+            grey: trouble.then(|| health.grey(&self.thresholds, now)).flatten(),
+            failing: trouble && health.detector.mostly_failing(now),
+            own_fault: trouble && self.is_own_fault(now),
+            jitter,
+            reasoning: target.reasoning,
+        };
+        let (machine, cause) = health.machine.next(signal, around, now, &self.thresholds);
+        let before = health.machine.clone();
+        if let Some(health) = self.health.get_mut(index) {
+            health.machine = machine;
+        }
+        if let Some(cause) = cause {
+            self.changed(index, &before, cause, now);
+        }
+    }
+
+    fn changed(&mut self, index: usize, before: &Machine, cause: Cause, now: Moment) {
+        let (Some(health), Some(target)) = (self.health.get_mut(index), self.routes.targets().get(index)) else {
+            return;
+        };
+        self.revision += 1;
+        health.detector = detector::Detector::new(&self.thresholds.detection);
+        health.cause = Some(cause.clone());
+        let (from, to) = (before.standing(), health.machine.standing());
+        let target = Arc::clone(target);
+        self.transitions.push_front(Transition { at: now, target, from, to, cause: cause.clone() });
+        self.transitions.truncate(TRANSITIONS_KEPT);
+        match to {
+            Standing::Suspected => self.begin_validation(index, now),
+            Standing::Out { .. } => {
+                let unconnected = health.tests.unconnected;
+                health.left = Some(now);
+                self.plan_next_test(index, now);
+                if let Cause::TestsFailed { calls, .. } = cause {
+                    self.judge_siblings(index, before.since, unconnected >= calls, now);
+                }
+                self.serve_the_stranded(now);
+            }
+            Standing::Serving | Standing::Returning { .. } => self.plan_next_test(index, now),
+        }
+    }
+
     /// A number in 0..1 from the seed (SplitMix64: small, and good enough for jitter).
     fn random_fraction(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        (scramble(self.random) >> 11) as f64 / (1u64 << 53) as f64
     }
+
+    fn workflow(call: &Call) -> Option<Workflow> {
+        let id = call.terms.options.workflow_id.as_ref()?;
+        Some(Workflow { caller: Arc::clone(&call.terms.caller), id: Arc::clone(id) })
+    }
+}
+
+/// SplitMix64's finish: every input bit reaches every output bit.
+fn scramble(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]

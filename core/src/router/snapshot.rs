@@ -1,7 +1,7 @@
 //! What an on-call engineer wants to know, as plain data.
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Overlay, Route, Router, Standing, health::TargetHealth};
+use super::{Cause, Overlay, Route, Router, Standing, health::TargetHealth, standing::Phase};
 use crate::domain::{FailureKind, Moment, Quota, Target};
 
 /// Every target and model at one moment.
@@ -13,6 +13,133 @@ pub struct Snapshot {
     pub targets: Vec<TargetView>,
     /// In the order of the configuration.
     pub models: Vec<ModelView>,
+    /// The last standings that changed, newest first.
+    pub transitions: Vec<Transition>,
+    /// What an operator should look at.
+    pub alarms: Vec<Alarm>,
+    /// Calls of pinned workflows that were served outside their region, by cause.
+    pub off_pin: BTreeMap<&'static str, u64>,
+    /// Tokens that test calls of the background may still cost today.
+    pub test_tokens_left: u64,
+}
+
+/// A standing that changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Transition {
+    /// When.
+    pub at: Moment,
+    /// Whose.
+    pub target: Arc<Target>,
+    /// Before.
+    pub from: Standing,
+    /// After.
+    pub to: Standing,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// What an operator should look at.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Alarm {
+    /// No resource can be reached from here: the fault is this service's own.
+    CutOff {
+        /// Since when.
+        since: Moment,
+    },
+    /// This process was frozen, out of file descriptors or the like; detectors are silent.
+    Frozen {
+        /// Until when.
+        until: Moment,
+    },
+    /// Azure refuses the service's credentials, or does not know the deployment.
+    Misconfigured {
+        /// Where.
+        target: Arc<Target>,
+    },
+    /// A test call was refused as invalid, so it proves nothing.
+    TestRefused {
+        /// Where.
+        target: Arc<Target>,
+    },
+    /// Test calls fail although live traffic succeeds.
+    TestsFailing {
+        /// Where.
+        target: Arc<Target>,
+    },
+    /// A standby that neither a call nor a test call has proven for too long.
+    Unproven {
+        /// Which.
+        target: Arc<Target>,
+    },
+    /// No target of the model is good.
+    NoGoodTarget {
+        /// Which.
+        model: Arc<str>,
+    },
+    /// The day's tokens for test calls are spent.
+    TestBudgetSpent,
+}
+
+impl Alarm {
+    /// A short stable word, for metrics and tables.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::CutOff { .. } => "cut_off",
+            Self::Frozen { .. } => "frozen",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::TestRefused { .. } => "test_refused",
+            Self::TestsFailing { .. } => "tests_failing",
+            Self::Unproven { .. } => "standby_unproven",
+            Self::NoGoodTarget { .. } => "no_good_target",
+            Self::TestBudgetSpent => "test_budget_spent",
+        }
+    }
+
+    /// The target concerned, if it is one.
+    pub fn target(&self) -> Option<&Arc<Target>> {
+        match self {
+            Self::Misconfigured { target }
+            | Self::TestRefused { target }
+            | Self::TestsFailing { target }
+            | Self::Unproven { target } => Some(target),
+            Self::CutOff { .. } | Self::Frozen { .. } | Self::NoGoodTarget { .. } | Self::TestBudgetSpent => None,
+        }
+    }
+}
+
+/// What happens to a target next, unless something else does first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextStep {
+    /// The validation ends.
+    VerdictDue {
+        /// Failed test calls so far, of how many.
+        failed: u8,
+        /// See `failed`.
+        calls: u8,
+    },
+    /// The hold ends; it returns once enough test calls passed in a row.
+    HoldEnds {
+        /// Passed so far.
+        proofs: u8,
+        /// Needed.
+        needed: u8,
+    },
+    /// The hold is over; it returns once enough test calls passed in a row. The time is that of the next one.
+    ProofsMissing {
+        /// Passed so far.
+        proofs: u8,
+        /// Needed.
+        needed: u8,
+    },
+    /// The step of the return may end.
+    StepEnds {
+        /// Share after it, in percent; 100 twice means that it serves as before.
+        next_percent: u8,
+    },
+    /// It cools no more.
+    Cooled,
+    /// The operator's drain ends.
+    DrainEnds,
 }
 
 /// One target.
@@ -26,8 +153,16 @@ pub struct TargetView {
     pub standing: Standing,
     /// Since when.
     pub since: Moment,
-    /// Why it is passed over, if it is.
+    /// Why; `None` if it has never changed.
+    pub cause: Option<Cause>,
+    /// How often in a row it had to leave; outlasts the return until traffic has settled.
+    pub level: u8,
+    /// What comes next, and when.
+    pub next: Option<(NextStep, Moment)>,
+    /// Why it is passed over, or what is wrong beyond its standing.
     pub overlay: Option<Overlay>,
+    /// Share of unpinned work that may go there, 0 to 1.
+    pub share: f64,
     /// Attempts running.
     pub in_flight: u32,
     /// Calls served since the start.
@@ -44,6 +179,12 @@ pub struct TargetView {
     pub last_failure: Option<(Moment, FailureKind)>,
     /// What Azure last said of the quota.
     pub quota: Quota,
+    /// Last deep test call that passed.
+    pub last_test_passed: Option<Moment>,
+    /// Deep test calls made, and passed, since the start.
+    pub tests: (u64, u64),
+    /// Tokens that Azure counted for them.
+    pub test_tokens: u64,
 }
 
 /// One model's route.
@@ -55,27 +196,42 @@ pub struct ModelView {
     pub active: Option<Arc<Target>>,
     /// Targets that could take over at once.
     pub ready_standbys: u32,
+    /// Workflows pinned to a region in which the model has a target.
+    pub pinned_workflows: u64,
 }
 
 pub(super) fn take(router: &Router, now: Moment) -> Snapshot {
     let targets = router.routes.targets().iter().zip(&router.health);
+    let models: Vec<ModelView> = router.routes.all().iter().map(|route| model(router, route, now)).collect();
     Snapshot {
         at: now,
         targets: targets.map(|(target, health)| view(router, target, health, now)).collect(),
-        models: router.routes.all().iter().map(|route| model(router, route, now)).collect(),
+        alarms: alarms(router, &models, now),
+        models,
+        transitions: router.transitions.iter().cloned().collect(),
+        off_pin: router.off_pin.clone(),
+        test_tokens_left: router.tokens.left(),
     }
 }
 
-fn view(router: &Router, target: &Arc<Target>, health: &TargetHealth, now: Moment) -> TargetView {
+fn place(router: &Router, target: &Target) -> u32 {
     let route = router.routes.find(&target.model);
     let place = route.and_then(|route| route.targets.iter().position(|id| *id == target.id));
+    place.map_or(0, |place| place as u32 + 1)
+}
+
+fn view(router: &Router, target: &Arc<Target>, health: &TargetHealth, now: Moment) -> TargetView {
     TargetView {
         target: Arc::clone(target),
-        priority: place.map_or(0, |place| place as u32 + 1),
-        standing: health.standing,
-        since: health.since,
-        overlay: health.overlay.filter(|Overlay::Cooling { until }| *until > now),
-        in_flight: health.in_flight,
+        priority: place(router, target),
+        standing: health.machine.standing(),
+        since: health.machine.since,
+        cause: health.cause.clone(),
+        level: health.machine.level,
+        next: next_step(router, health, now),
+        overlay: health.overlay(now),
+        share: health.share(&router.thresholds),
+        in_flight: health.open.count(),
         served: health.served,
         failed: health.failed,
         recent: health.recent.counts(now),
@@ -83,19 +239,96 @@ fn view(router: &Router, target: &Arc<Target>, health: &TargetHealth, now: Momen
         last_success: health.last_success,
         last_failure: health.last_failure.clone(),
         quota: health.quota,
+        last_test_passed: health.tests.last_passed,
+        tests: (health.tests.calls, health.tests.passed),
+        test_tokens: health.tests.tokens,
+    }
+}
+
+fn next_step(router: &Router, health: &TargetHealth, now: Moment) -> Option<(NextStep, Moment)> {
+    if let Some((until, _)) = &health.drained {
+        return Some((NextStep::DrainEnds, *until));
+    }
+    let numbers = &router.thresholds;
+    let needed = numbers.recovery.proofs;
+    match health.machine.phase {
+        Phase::Suspected { failed, ends } => {
+            Some((NextStep::VerdictDue { failed, calls: numbers.validation.calls }, ends))
+        }
+        Phase::Out { hold_until, proofs } if hold_until > now => {
+            Some((NextStep::HoldEnds { proofs, needed }, hold_until))
+        }
+        Phase::Out { proofs, .. } => Some((NextStep::ProofsMissing { proofs, needed }, health.tests.next)),
+        Phase::Returning { step, entered, failures, .. } => {
+            let next_percent = numbers.recovery.ramp.get(usize::from(step) + 1).copied().unwrap_or(100);
+            let patience = if failures == 0 { numbers.recovery.step } else { numbers.recovery.step * 2 };
+            Some((NextStep::StepEnds { next_percent }, entered + patience))
+        }
+        Phase::Serving => health.cooling_until(now).map(|until| (NextStep::Cooled, until)),
     }
 }
 
 fn model(router: &Router, route: &Arc<Route>, now: Moment) -> ModelView {
-    let ready = route.targets.iter().filter_map(|id| {
-        let at = usize::from(id.0);
-        let takes_calls = router.health.get(at)?.cooling_until(now).is_none();
-        takes_calls.then(|| router.routes.targets().get(at)).flatten()
-    });
-    let ready: Vec<_> = ready.collect();
+    let takes_calls = |health: &&TargetHealth| health.is_good() && health.cooling_until(now).is_none();
+    let ready: Vec<(&Arc<Target>, &TargetHealth)> = route
+        .targets
+        .iter()
+        .filter_map(|id| {
+            let at = usize::from(id.0);
+            Some((router.routes.targets().get(at)?, router.health.get(at).filter(takes_calls)?))
+        })
+        .collect();
+    // A returning target takes most new work only once its share says so.
+    let mostly = |(_, health): &&(&Arc<Target>, &TargetHealth)| health.share(&router.thresholds) >= 0.5;
+    let active = ready.iter().find(mostly).or(ready.first());
+    let mut regions: Vec<&Arc<str>> = route
+        .targets
+        .iter()
+        .filter_map(|id| router.routes.targets().get(usize::from(id.0)))
+        .map(|it| &it.region)
+        .collect();
+    regions.sort_unstable();
+    regions.dedup();
     ModelView {
         route: Arc::clone(route),
-        active: ready.first().map(|target| Arc::clone(target)),
+        active: active.map(|(target, _)| Arc::clone(target)),
         ready_standbys: ready.len().saturating_sub(1) as u32,
+        pinned_workflows: regions.into_iter().map(|region| router.pins.pinned_to(region, now) as u64).sum(),
     }
+}
+
+fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
+    let mut alarms = Vec::new();
+    alarms.extend(router.cut_off.map(|since| Alarm::CutOff { since }));
+    alarms.extend(router.frozen_until.map(|until| Alarm::Frozen { until }));
+    for model in models {
+        let good =
+            |id: &crate::domain::TargetId| router.health.get(usize::from(id.0)).is_some_and(TargetHealth::is_good);
+        if !model.route.targets.iter().any(good) {
+            alarms.push(Alarm::NoGoodTarget { model: Arc::clone(&model.route.model) });
+        }
+    }
+    for (target, health) in router.routes.targets().iter().zip(&router.health) {
+        let target = || Arc::clone(target);
+        if health.misconfigured.is_some() {
+            alarms.push(Alarm::Misconfigured { target: target() });
+        }
+        if health.tests.refused {
+            alarms.push(Alarm::TestRefused { target: target() });
+        }
+        let serving = matches!(health.machine.phase, Phase::Serving);
+        let live = health.last_success.is_some_and(|at| now.since(at) <= router.thresholds.testing.deep_interval);
+        if serving && health.tests.failing && live {
+            alarms.push(Alarm::TestsFailing { target: target() });
+        }
+        let unproven = router.thresholds.testing.unproven;
+        let known = health.last_proven().unwrap_or(router.started);
+        if place(router, &target()) > 1 && health.is_good() && now.since(known) > unproven {
+            alarms.push(Alarm::Unproven { target: target() });
+        }
+    }
+    if router.tokens.left() < super::test_call::ESTIMATED_TOKENS {
+        alarms.push(Alarm::TestBudgetSpent);
+    }
+    alarms
 }

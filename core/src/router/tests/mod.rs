@@ -49,6 +49,7 @@ fn plain(count: u16) -> Router {
 
 fn terms(router: &Router, deadline: Moment) -> CallTerms {
     CallTerms {
+        caller: "".into(),
         route: Arc::clone(router.routes().find("gpt-4o").unwrap()),
         policy: Arc::new(Policy::unrestricted()),
         options: Arc::default(),

@@ -103,12 +103,12 @@ proptest! {
             match step {
                 0 | 1 => if let Decision::Try { ticket, .. } = router.choose(&mut call, now) { open.push(ticket) },
                 2 => if let Some(ticket) = open.pop() { router.observe(&mut call, ticket, &observation, now) },
-                3 => if let Some(ticket) = open.pop() { router.abandon(ticket) },
+                3 => if let Some(ticket) = open.pop() { router.abandon(ticket, at(0)) },
                 _ => { router.due(now); router.snapshot(now); }
             }
             if step == 4 { call = Call::new(terms(&router, at(u64::MAX / 2)), now) }
         }
-        open.into_iter().for_each(|ticket| router.abandon(ticket));
+        open.into_iter().for_each(|ticket| router.abandon(ticket, at(0)));
         prop_assert!(router.snapshot(at(0)).targets.iter().all(|view| view.in_flight == 0));
     }
 }

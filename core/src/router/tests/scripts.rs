@@ -10,12 +10,17 @@ fn tells(targets: u16, story: &str, expected: &str) {
 fn a_failed_target_is_rescued_and_the_last_one_gets_all_the_time() {
     tells(
         3,
-        "0s a calls\n 10s a fails 500\n 20s a fails 500\n 21s a fails 500",
+        "0s a calls\n 10s a fails 500\n 20s a fails 500\n 21s a fails 500\n 22s a wakes\n 23s a fails 500\n
+         24s a wakes\n 24s a fails 500",
         "
         0s a tries swc (route), 18s
         10s a tries weu (rescue), 12s
         20s a tries frc (rescue), 10s
-        21s a gives up: Unavailable { retry_after: 1s }",
+        21s a pauses
+        22s a tries swc (retry), 8s
+        23s a pauses
+        24s a tries swc (retry), 6s
+        24s a gives up: Unavailable { retry_after: 1s }",
     );
 }
 
@@ -98,14 +103,19 @@ fn a_sole_target_is_retried_twice_at_most() {
 fn what_every_target_did_names_the_error() {
     tells(
         2,
-        "0s a calls\n 0s a fails 401\n 0s a fails 401\n 0s b calls\n 0s b fails garbage\n 0s b fails garbage",
+        "0s a calls\n 0s a fails 401\n 0s a fails 401\n 0s b calls\n 0s b fails garbage\n 0s b fails garbage\n
+         1s b wakes\n 1s b fails garbage\n 2s b wakes\n 2s b fails garbage",
         "
         0s a tries swc (route), 18s
         0s a tries weu (rescue), 30s
         0s a gives up: Misconfigured
         0s b tries swc (route), 18s
         0s b tries weu (rescue), 30s
-        0s b gives up: BadResponse",
+        0s b pauses
+        1s b tries swc (retry), 29s
+        1s b pauses
+        2s b tries weu (retry), 28s
+        2s b gives up: BadResponse",
     );
 }
 

@@ -1,0 +1,190 @@
+//! Why a standing changed, with the evidence in numbers.
+use std::{fmt, time::Duration};
+
+/// Why a standing changed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// A detector found a pattern of trouble.
+    Suspected(Suspicion),
+    /// An operator asked for a validation.
+    Ordered,
+    /// A test call passed.
+    TestPassed,
+    /// A test call was answered 429: alive, only busy.
+    Throttled,
+    /// A test call was itself refused, so the round says nothing.
+    TestVoid,
+    /// Nothing is reachable: the fault is this service's own.
+    OwnFault,
+    /// Every test call of the round failed.
+    TestsFailed {
+        /// How many.
+        calls: u8,
+        /// How the last one failed.
+        last: &'static str,
+    },
+    /// Test calls pass while traffic fails here and succeeds elsewhere.
+    Grey {
+        /// Calls that failed here and were served elsewhere.
+        failed: u32,
+        /// Of so many attempts.
+        attempts: u32,
+        /// Rounds of test calls that passed meanwhile.
+        rounds: u8,
+    },
+    /// The validation of another target of the same resource found all of it down.
+    ResourceDown,
+    /// The hold is over and test calls pass.
+    HoldOver {
+        /// How many in a row.
+        proofs: u8,
+    },
+    /// A step of the return is proven.
+    StepProven {
+        /// Live calls served on it.
+        live: u8,
+        /// Test calls passed on it.
+        deep: u8,
+    },
+    /// Every step of the return is proven.
+    Returned,
+    /// Trouble while returning.
+    Relapsed(Option<Suspicion>, u8),
+    /// No permitted target was left, and this one passed its last test calls.
+    NoGoodTargetLeft {
+        /// How many in a row.
+        proofs: u8,
+    },
+    /// An earlier process left it so.
+    Restored,
+}
+
+/// A pattern of trouble in live traffic or in idle test calls. Source: `reliability.md` (a), suspicion.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Suspicion {
+    /// Failures in a row.
+    Consecutive {
+        /// How many.
+        failures: u32,
+        /// How the last one failed.
+        last: &'static str,
+    },
+    /// Too large a share of attempts fails.
+    Ratio {
+        /// Failures.
+        failed: u32,
+        /// Of so many attempts.
+        attempts: u32,
+        /// Within this span.
+        window: Duration,
+    },
+    /// Attempts in flight without content.
+    Silence {
+        /// How many.
+        attempts: u32,
+        /// For at least this long each.
+        silent: Duration,
+    },
+    /// First content comes late.
+    Slow {
+        /// Late ones.
+        slow: u32,
+        /// Of so many.
+        of: u32,
+        /// What counts as late.
+        limit: Duration,
+    },
+    /// Credentials refused, names unknown, or answers that are none.
+    Unexpected {
+        /// How many.
+        failures: u32,
+        /// How the last one failed.
+        last: &'static str,
+    },
+    /// Good and bad alternate.
+    Inconsistent {
+        /// Failures among the last 20.
+        failures: u32,
+        /// Changes between good and bad among them.
+        changes: u32,
+    },
+    /// Test calls fail while there is no traffic.
+    Idle {
+        /// How many in a row.
+        failures: u32,
+        /// How the last one failed.
+        last: &'static str,
+    },
+}
+
+impl Suspicion {
+    /// The word used in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Consecutive { .. } => "consecutive",
+            Self::Ratio { .. } => "ratio",
+            Self::Silence { .. } => "silence",
+            Self::Slow { .. } => "slow",
+            Self::Unexpected { .. } => "unexpected",
+            Self::Inconsistent { .. } => "inconsistent",
+            Self::Idle { .. } => "idle",
+        }
+    }
+}
+
+impl fmt::Display for Suspicion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Consecutive { failures, last } => write!(f, "{failures} failures in a row, the last: {last}"),
+            Self::Ratio { failed, attempts, window } => {
+                write!(f, "{failed} of {attempts} attempts failed within {} s", seconds(*window))
+            }
+            Self::Silence { attempts, silent } => {
+                write!(f, "{attempts} attempts without content for more than {} s", seconds(*silent))
+            }
+            Self::Slow { slow, of, limit } => {
+                write!(f, "{slow} of {of} first contents took longer than {} s", seconds(*limit))
+            }
+            Self::Unexpected { failures, last } => write!(f, "{failures} unexpected errors, the last: {last}"),
+            Self::Inconsistent { failures, changes } => {
+                write!(f, "{failures} failures and {changes} changes of mind among the last 20 attempts")
+            }
+            Self::Idle { failures, last } => write!(f, "{failures} test calls in a row failed without traffic: {last}"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Suspected(suspicion) => suspicion.fmt(f),
+            Self::Ordered => write!(f, "an operator ordered a validation"),
+            Self::TestPassed => write!(f, "a test call passed"),
+            Self::Throttled => write!(f, "a test call was throttled: alive, only busy"),
+            Self::TestVoid => write!(f, "the test call itself was refused, so it says nothing; see the alarms"),
+            Self::OwnFault => write!(f, "no resource is reachable from here: the fault is this service's own"),
+            Self::TestsFailed { calls, last } => write!(f, "all {calls} test calls failed, the last: {last}"),
+            Self::Grey { failed, attempts, rounds } => write!(
+                f,
+                "{failed} of {attempts} attempts failed here and succeeded elsewhere, although test calls passed in \
+                 {rounds} rounds"
+            ),
+            Self::ResourceDown => write!(f, "validating another target found the whole resource down"),
+            Self::HoldOver { proofs } => write!(f, "the hold is over and {proofs} test calls in a row passed"),
+            Self::StepProven { live, deep } => {
+                write!(f, "{live} live calls and {deep} test calls went well on this step")
+            }
+            Self::Returned => write!(f, "every step of the return went well"),
+            Self::Relapsed(Some(suspicion), _) => write!(f, "trouble while returning: {suspicion}"),
+            Self::Relapsed(None, failures) => write!(f, "trouble while returning: {failures} failures on one step"),
+            Self::NoGoodTargetLeft { proofs } => {
+                write!(f, "no good target was left, and {proofs} test calls in a row passed here")
+            }
+            Self::Restored => write!(f, "restored as an earlier process left it"),
+        }
+    }
+}
+
+fn seconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 10.0).round() / 10.0
+}

@@ -1,0 +1,77 @@
+//! Attempts in flight at one target, so that silence is seen before anything times out.
+use std::time::Duration;
+
+use crate::domain::Moment;
+
+/// One attempt in flight.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Open {
+    pub(super) started: Moment,
+    /// Silence beyond this is a sign of trouble; `None` where silence says nothing.
+    pub(super) silent_after: Option<Duration>,
+    /// Its first content has come.
+    pub(super) content: bool,
+    /// Its silence has been told.
+    told: bool,
+}
+
+/// A slab: tickets carry the slot, so that beginning and ending cost no search.
+#[derive(Debug, Default)]
+pub(super) struct OpenAttempts {
+    slots: Vec<Option<Open>>,
+    free: Vec<u32>,
+}
+
+impl OpenAttempts {
+    pub(super) fn count(&self) -> u32 {
+        (self.slots.len() - self.free.len()) as u32
+    }
+
+    pub(super) fn begin(&mut self, started: Moment, silent_after: Option<Duration>) -> u32 {
+        let open = Some(Open { started, silent_after, content: false, told: false });
+        match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = open;
+                slot
+            }
+            None => {
+                self.slots.push(open);
+                (self.slots.len() - 1) as u32
+            }
+        }
+    }
+
+    pub(super) fn find(&mut self, slot: u32) -> Option<&mut Open> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub(super) fn end(&mut self, slot: u32) -> Option<Open> {
+        let open = self.slots.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        Some(open)
+    }
+
+    /// How many have newly fallen silent for too long.
+    pub(super) fn newly_silent(&mut self, now: Moment) -> usize {
+        self.slots.iter_mut().flatten().filter_map(|open| open.turns_silent(now).then_some(())).count()
+    }
+
+    /// When the next one will have, if it stays silent.
+    pub(super) fn next_silence(&self) -> Option<Moment> {
+        let waiting = self.slots.iter().flatten().filter(|open| !open.content && !open.told);
+        waiting.filter_map(|open| Some(open.started + open.silent_after?)).min()
+    }
+
+    /// The time that passed was not theirs: their silence counts no more.
+    pub(super) fn forgive(&mut self) {
+        self.slots.iter_mut().flatten().for_each(|open| open.told = true);
+    }
+}
+
+impl Open {
+    /// Whether it has been silent for too long and this was not told before.
+    pub(super) fn turns_silent(&mut self, now: Moment) -> bool {
+        let silent = !self.content && self.silent_after.is_some_and(|limit| now.since(self.started) >= limit);
+        silent && !std::mem::replace(&mut self.told, true)
+    }
+}

@@ -1,0 +1,100 @@
+//! An operator's word: drain, release, validate now.
+use std::{sync::Arc, time::Duration};
+
+use super::{Router, standing::Phase};
+use crate::domain::{Moment, Target};
+
+/// What an operator's word applies to; fields narrow each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Normalised Azure region.
+    pub region: Option<String>,
+    /// Configured name of a resource.
+    pub resource: Option<String>,
+    /// Model name.
+    pub model: Option<String>,
+}
+
+impl Selector {
+    /// Whether it means this target.
+    pub fn selects(&self, target: &Target) -> bool {
+        let fits = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+        fits(&self.region, &target.region) && fits(&self.resource, &target.resource) && fits(&self.model, &target.model)
+    }
+}
+
+/// Test calls of a target so far; the difference of two reports tells what came between.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetReport {
+    /// The target.
+    pub target: Arc<Target>,
+    /// Deep calls made.
+    pub calls: u64,
+    /// Deep calls passed.
+    pub passed: u64,
+    /// A validation or a single test call runs.
+    pub busy: bool,
+}
+
+impl Router {
+    /// Takes the selected targets out of service until `until`. Calls in flight finish where they are.
+    pub fn drain(&mut self, selector: &Selector, until: Moment, reason: &Arc<str>) -> Vec<Arc<Target>> {
+        self.for_each_selected(selector, |router, index| {
+            if let Some(health) = router.health.get_mut(index) {
+                health.drained = Some((until, Arc::clone(reason)));
+            }
+        })
+    }
+
+    /// Puts drained targets back; answers with those that were drained.
+    pub fn release(&mut self, selector: &Selector) -> Vec<Arc<Target>> {
+        let drained: Vec<bool> = self.health.iter().map(|health| health.drained.is_some()).collect();
+        let released = self.for_each_selected(selector, |router, index| {
+            if let Some(health) = router.health.get_mut(index) {
+                health.drained = None;
+            }
+        });
+        released.into_iter().filter(|target| drained[usize::from(target.id.0)]).collect()
+    }
+
+    /// Puts the selected targets to the test: a full validation where they serve, one deep call where they are out
+    /// or returning. Follow it with [`report`](Self::report).
+    pub fn order_validation(&mut self, selector: &Selector, now: Moment) -> Vec<Arc<Target>> {
+        self.for_each_selected(selector, |router, index| router.validate(index, now))
+    }
+
+    /// How many test calls the selected targets have had.
+    pub fn report(&self, selector: &Selector, now: Moment) -> Vec<TargetReport> {
+        let selected = self.routes.targets().iter().zip(&self.health).filter(|(target, _)| selector.selects(target));
+        selected
+            .map(|(target, health)| TargetReport {
+                target: Arc::clone(target),
+                calls: health.tests.calls,
+                passed: health.tests.passed,
+                busy: matches!(health.machine.phase, Phase::Suspected { .. })
+                    || health.tests.is_busy(now)
+                    || health.tests.next <= now,
+            })
+            .collect()
+    }
+
+    fn for_each_selected(&mut self, selector: &Selector, act: impl Fn(&mut Self, usize)) -> Vec<Arc<Target>> {
+        let selected: Vec<_> =
+            self.routes.targets().iter().filter(|target| selector.selects(target)).cloned().collect();
+        for target in &selected {
+            act(self, usize::from(target.id.0));
+        }
+        if !selected.is_empty() {
+            self.revision += 1;
+        }
+        selected
+    }
+}
+
+/// How long a validation may take at most, for those who wait for its verdict.
+impl super::Validation {
+    /// A round of a model that reasons, or of one that does not.
+    pub fn longest_round(&self, reasoning: bool) -> Duration {
+        self.round(reasoning)
+    }
+}

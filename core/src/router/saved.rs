@@ -1,0 +1,91 @@
+//! What a restart must not forget, as plain data: verdicts, levels, drains and what is normal.
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Cause, Router, Transition,
+    standing::{Machine, Phase},
+};
+use crate::domain::Moment;
+
+/// One target's standing, without moments: another process has another origin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedTarget {
+    /// Model name.
+    pub model: Arc<str>,
+    /// Configured name of the resource.
+    pub resource: Arc<str>,
+    /// Deployment name.
+    pub deployment: Arc<str>,
+    /// How often in a row it had to leave.
+    pub level: u8,
+    /// What is left of its hold; `None` if it serves. One that was returning has no hold left.
+    pub hold_left: Option<Duration>,
+    /// An operator's word.
+    pub drained: Option<SavedDrain>,
+}
+
+/// A drain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SavedDrain {
+    /// What is left of it.
+    pub left: Duration,
+    /// Why.
+    pub reason: Arc<str>,
+}
+
+impl Router {
+    /// What is worth keeping: targets that are not plainly serving.
+    pub fn saved(&self, now: Moment) -> Vec<SavedTarget> {
+        let targets = self.routes.targets().iter().zip(&self.health);
+        let saved = targets.map(|(target, health)| SavedTarget {
+            model: Arc::clone(&target.model),
+            resource: Arc::clone(&target.resource),
+            deployment: Arc::clone(&target.deployment),
+            level: health.machine.level,
+            hold_left: match health.machine.phase {
+                Phase::Serving | Phase::Suspected { .. } => None,
+                Phase::Out { hold_until, .. } => Some(hold_until.since(now)),
+                Phase::Returning { .. } => Some(Duration::ZERO),
+            },
+            drained: health
+                .drained
+                .as_ref()
+                .map(|(until, reason)| SavedDrain { left: until.since(now), reason: Arc::clone(reason) }),
+        });
+        saved.filter(|saved| saved.level > 0 || saved.hold_left.is_some() || saved.drained.is_some()).collect()
+    }
+
+    /// Takes up what an earlier process left, `age` ago. Targets that are configured no more are passed over; what
+    /// has run out meanwhile has run out, but an `Out` target stays out until test calls have proven it. Answers how
+    /// many were taken up.
+    pub fn restore(&mut self, saved: &[SavedTarget], age: Duration, now: Moment) -> usize {
+        let mut restored = 0;
+        for one in saved {
+            let found = self.routes.targets().iter().find(|target| {
+                target.model == one.model && target.resource == one.resource && target.deployment == one.deployment
+            });
+            let Some(target) = found.cloned() else { continue };
+            let Some(health) = self.health.get_mut(usize::from(target.id.0)) else { continue };
+            restored += 1;
+            health.drained = one
+                .drained
+                .as_ref()
+                .filter(|drained| drained.left > age)
+                .map(|drained| (now + (drained.left - age), Arc::clone(&drained.reason)));
+            health.machine.level = one.level.min(super::standing::HIGHEST_LEVEL);
+            let Some(hold_left) = one.hold_left else { continue };
+            let hold_left = hold_left.saturating_sub(age);
+            let from = health.machine.standing();
+            health.machine = Machine::restored(one.level, hold_left, now, &self.thresholds);
+            health.cause = Some(Cause::Restored);
+            health.left = Some(now);
+            health.tests.next = now;
+            let to = health.machine.standing();
+            self.transitions.push_front(Transition { at: now, target, from, to, cause: Cause::Restored });
+        }
+        if restored > 0 {
+            self.revision += 1;
+        }
+        restored
+    }
+}

@@ -1,0 +1,211 @@
+//! Test calls: which are due, what they may cost, and what their results mean.
+//!
+//! *Deep* calls put a few tokens through one deployment and decide; *cheap* ones read a resource's list of models and
+//! only raise suspicion, since a list proves no deployment. The router orders, `prober` runs.
+use std::time::Duration;
+
+use super::{Thresholds, standing::Phase};
+use crate::{
+    domain::{Failure, Moment, Target, TargetId},
+    policy::PermittedTarget,
+};
+
+/// A test call to make. It carries no caller's data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestOrder {
+    /// Where. Test calls obey a policy too.
+    pub target: PermittedTarget,
+    /// What.
+    pub kind: TestKind,
+    /// Why.
+    pub purpose: TestPurpose,
+    /// On a connection of its own: a pooled one may be the very trouble, or hide it.
+    pub fresh_connection: bool,
+    /// It fails if its first content has not come by then.
+    pub limit: Duration,
+    pub(super) epoch: u64,
+}
+
+/// How deep a test call reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TestKind {
+    /// Reads the list of models: proves the resource, costs nothing.
+    Cheap,
+    /// A few tokens through the deployment.
+    Deep,
+}
+
+/// Why a test call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TestPurpose {
+    /// Nothing else has proven the target lately.
+    Background,
+    /// It is under validation.
+    Validation,
+    /// Another target is under validation: how far does the trouble reach, and is a standby fit to take over?
+    Comparison {
+        /// The one under validation.
+        of: TargetId,
+    },
+    /// It is out or returning.
+    Return,
+}
+
+/// How a test call ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TestResult {
+    /// Properly.
+    Passed {
+        /// To the first content.
+        first_content: Duration,
+        /// As Azure counted them.
+        tokens: u64,
+    },
+    /// Not so.
+    Failed(Failure),
+}
+
+/// Test calls of one target.
+#[derive(Clone, Debug)]
+pub(super) struct TestState {
+    /// When a background or return call is due.
+    pub(super) next: Moment,
+    /// One such call at a time. A result that never comes frees the place at this time.
+    pub(super) busy_until: Option<Moment>,
+    /// Calls of the running validation.
+    pub(super) ordered: u8,
+    /// Those of them that found no connection.
+    pub(super) unconnected: u8,
+    /// Its last background call failed: the next one comes soon.
+    pub(super) failing: bool,
+    pub(super) last_passed: Option<Moment>,
+    pub(super) last_failed: Option<Moment>,
+    /// A test call was refused as invalid: the probe is wrong, an alarm.
+    pub(super) refused: bool,
+    pub(super) calls: u64,
+    pub(super) passed: u64,
+    pub(super) tokens: u64,
+    latencies: Vec<Duration>,
+    oldest: usize,
+}
+
+impl TestState {
+    const LATENCIES: usize = 16;
+    /// Beyond the call's own limit: a call that has content may take this long to end.
+    const GRACE: Duration = Duration::from_secs(10);
+
+    pub(super) fn new(now: Moment) -> Self {
+        Self {
+            next: now,
+            busy_until: None,
+            ordered: 0,
+            unconnected: 0,
+            failing: false,
+            last_passed: None,
+            last_failed: None,
+            refused: false,
+            calls: 0,
+            passed: 0,
+            tokens: 0,
+            latencies: Vec::new(),
+            oldest: 0,
+        }
+    }
+
+    pub(super) fn is_busy(&self, now: Moment) -> bool {
+        self.busy_until.is_some_and(|until| until > now)
+    }
+
+    pub(super) fn begin(&mut self, limit: Duration, now: Moment) {
+        self.calls += 1;
+        self.busy_until = Some(now + limit + Self::GRACE);
+    }
+
+    pub(super) fn passed(&mut self, first_content: Duration, tokens: u64, now: Moment) {
+        self.passed += 1;
+        self.tokens += tokens;
+        self.failing = false;
+        self.refused = false;
+        self.last_passed = Some(now);
+        if self.latencies.len() < Self::LATENCIES {
+            self.latencies.push(first_content);
+        } else {
+            self.latencies[self.oldest] = first_content;
+            self.oldest = (self.oldest + 1) % Self::LATENCIES;
+        }
+    }
+
+    /// A deep call passes within this: 2.5 of the target's own medians, within bounds.
+    pub(super) fn limit(&self, target: &Target, numbers: &Thresholds) -> Duration {
+        let validation = &numbers.validation;
+        let longest = if target.reasoning { validation.longest_limit_reasoning } else { validation.longest_limit };
+        let mut known = self.latencies.clone();
+        known.sort_unstable();
+        match known.get(known.len() / 2) {
+            Some(median) => median.mul_f64(2.5).clamp(validation.shortest_limit, longest),
+            None => longest,
+        }
+    }
+
+    /// How long until the next call, before jitter.
+    pub(super) fn interval(&self, phase: Phase, numbers: &Thresholds) -> Duration {
+        match phase {
+            Phase::Out { .. } | Phase::Returning { .. } => numbers.testing.return_interval,
+            Phase::Serving | Phase::Suspected { .. } if self.failing => numbers.testing.return_interval,
+            Phase::Serving | Phase::Suspected { .. } => numbers.testing.deep_interval,
+        }
+    }
+}
+
+/// What one deep call may cost, before Azure says: a few words there and back.
+pub(super) const ESTIMATED_TOKENS: u64 = 40;
+
+/// Tokens for deep calls of the background, refilled evenly over the day.
+#[derive(Clone, Debug)]
+pub(super) struct TokenBudget {
+    left: f64,
+    per_day: f64,
+    filled: Moment,
+}
+
+impl TokenBudget {
+    pub(super) fn new(per_day: u64, now: Moment) -> Self {
+        Self { left: per_day as f64, per_day: per_day as f64, filled: now }
+    }
+
+    /// Whether another call may be made; takes nothing.
+    pub(super) fn allows(&mut self, now: Moment) -> bool {
+        let refill = now.since(self.filled).as_secs_f64() / 86_400.0 * self.per_day;
+        self.left = (self.left + refill).min(self.per_day);
+        self.filled = now;
+        self.left >= ESTIMATED_TOKENS as f64
+    }
+
+    pub(super) fn spend(&mut self, tokens: u64) {
+        self.left -= tokens as f64;
+    }
+
+    pub(super) fn left(&self) -> u64 {
+        self.left.max(0.0) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_of_a_day_refills_over_the_day() {
+        let at = |hours: u64| Moment::after_origin(Duration::from_secs(hours * 3600));
+        let mut budget = TokenBudget::new(2400, at(0));
+        assert!(budget.allows(at(0)));
+        budget.spend(2390);
+        assert!(!budget.allows(at(0)));
+        assert!(budget.allows(at(1)), "an hour brings a hundred");
+        budget.spend(500);
+        assert_eq!(budget.left(), 0, "a dear call is paid for later");
+        assert!(!budget.allows(at(2)));
+        assert!(budget.allows(at(100)));
+        assert_eq!(budget.left(), 2400, "and no more than a day's worth is saved up");
+    }
+}
