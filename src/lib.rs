@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod grpc;
+pub mod prober;
 pub mod server;
 pub mod simulator;
 pub mod telemetry;

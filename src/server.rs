@@ -35,6 +35,7 @@ use crate::{
             region_service_server::RegionServiceServer,
         },
     },
+    prober,
     upstream::Upstream,
 };
 
@@ -77,7 +78,8 @@ impl Server<Azure> {
         let seed = RandomState::new().build_hasher().finish();
         let settings = ServerSettings::of(&config);
         let azure = Azure::new(config.resources, ResponseBounds::default())?;
-        let router = Router::new(config.routes, config.thresholds, seed, clock.now());
+        let policies = settings.rules.callers.policies();
+        let router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
         Self::bind(settings, azure, router, clock).await
     }
 }
@@ -184,7 +186,7 @@ impl<U: Upstream> Server<U> {
             served = transport => served.context("the listener failed"),
             () = drain => Ok(()),
             () = follow => Ok(()),
-            () = dispatcher.keep_time() => Ok(()),
+            () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
         }
     }
 }

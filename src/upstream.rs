@@ -30,6 +30,9 @@ pub trait Upstream: Send + Sync + 'static {
         order: &AttemptOrder,
         request: &EmbedRequest,
     ) -> impl Future<Output = Result<EmbedReply, Failure>> + Send;
+
+    /// The resource's list of models: unbilled, and proves no deployment.
+    fn list_models(&self, order: &AttemptOrder) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// Where an attempt goes and how long it may take.
@@ -41,6 +44,15 @@ pub struct AttemptOrder {
     pub limits: AttemptLimits,
     /// W3C trace context of the attempt's own span, sent along.
     pub trace: TraceContext,
+    /// Set for test calls, which carry no caller's data.
+    pub test: Option<TestCall>,
+}
+
+/// How a test call differs from a caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestCall {
+    /// Uses a connection of its own: a pooled one may be the very trouble, or hide it.
+    pub fresh_connection: bool,
 }
 
 /// W3C trace context as headers.

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::BodyExt as _;
 use reqwest::{Client, Response, Url, redirect, retry};
@@ -29,6 +29,9 @@ use super::{
 };
 use crate::upstream::{AttemptOrder, ChatStream, Upstream};
 
+/// Test calls name themselves, so that whoever reads Azure's logs can tell them from callers' work.
+const TEST_AGENT: &str = concat!("sealane/", env!("CARGO_PKG_VERSION"), " (test call)");
+
 /// How long the body of a refusal is waited for.
 const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,8 @@ pub struct Azure {
 #[derive(Debug)]
 struct Resource {
     client: Client,
+    /// Sent with every request.
+    headers: HeaderMap,
     settings: ResourceSettings,
     /// Addresses by operation and deployment; as many as the configuration has targets.
     urls: RwLock<HashMap<(Operation, Arc<str>), Url>>,
@@ -95,11 +100,11 @@ impl Azure {
     ///
     /// # Errors
     /// As for any attempt.
-    pub async fn list_models(&self, resource_index: usize, limit: Duration) -> Result<(), Failure> {
-        let unknown = || Failure::without_response(FailureKind::Local { cause: "unknown_resource" });
-        let resource = self.resources.get(resource_index).ok_or_else(unknown)?;
+    pub async fn models(&self, resource_index: usize, limit: Duration) -> Result<(), Failure> {
+        let resource = self.resources.get(resource_index).ok_or_else(unknown_resource)?;
         let until = Instant::now() + limit;
-        let sending = resource.client.get(resource.models_url()).header(ACCEPT, "application/json").send();
+        let asking = resource.client.get(resource.models_url()).header(USER_AGENT, TEST_AGENT);
+        let sending = asking.header(ACCEPT, "application/json").send();
         let silent = || Failure::without_response(FailureKind::Silence(Silence::FirstContent));
         let response = timeout_at(until, sending).await.map_err(|_| silent())?;
         let response = response.map_err(|error| Failure::without_response(failure::transport(&error)))?;
@@ -110,8 +115,7 @@ impl Azure {
     }
 
     fn resource(&self, target: &Target) -> Result<&Resource, Failure> {
-        let unknown = || Failure::without_response(FailureKind::Local { cause: "unknown_resource" });
-        self.resources.get(target.resource_index).ok_or_else(unknown)
+        self.resources.get(target.resource_index).ok_or_else(unknown_resource)
     }
 
     async fn send(&self, order: &AttemptOrder, request: Outgoing, until: Instant) -> Result<Response, Failure> {
@@ -127,7 +131,13 @@ impl Azure {
             }
         }
         let url = resource.url(request.operation, &target.deployment);
-        let sending = resource.client.post(url).headers(headers).body(request.body).send();
+        let mut fresh = None;
+        if let Some(test) = order.test {
+            headers.insert(USER_AGENT, HeaderValue::from_static(TEST_AGENT));
+            fresh = test.fresh_connection.then(|| client(&resource.settings, resource.headers.clone()).ok()).flatten();
+        }
+        let client = fresh.as_ref().unwrap_or(&resource.client);
+        let sending = client.post(url).headers(headers).body(request.body).send();
         let silent = || Failure::without_response(FailureKind::Silence(Silence::FirstContent));
         let response = timeout_at(until, sending).await.map_err(|_| silent())?;
         let response = response.map_err(|error| Failure::without_response(failure::transport(&error)))?;
@@ -172,6 +182,28 @@ impl Operation {
     }
 }
 
+/// A client with a pool of its own.
+fn client(settings: &ResourceSettings, headers: HeaderMap) -> reqwest::Result<Client> {
+    Client::builder()
+        .default_headers(headers)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .no_proxy()
+        .referer(false)
+        .dns_resolver(PublicResolver)
+        .connect_timeout(settings.connect_timeout)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(15))
+        .pool_idle_timeout(Duration::from_secs(30))
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .http2_keep_alive_timeout(Duration::from_secs(5))
+        .http2_keep_alive_while_idle(true)
+        .http2_adaptive_window(true)
+        .http2_max_header_list_size(64 << 10)
+        .user_agent(concat!("sealane/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
 impl Resource {
     fn new(settings: ResourceSettings) -> Result<Self, BuildError> {
         let resource = || settings.name.to_string();
@@ -190,26 +222,9 @@ impl Resource {
         let mut headers = HeaderMap::with_capacity(2);
         headers.insert("api-key", key);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let client = Client::builder()
-            .default_headers(headers)
-            .redirect(redirect::Policy::none())
-            .retry(retry::never())
-            .no_proxy()
-            .referer(false)
-            .dns_resolver(PublicResolver)
-            .connect_timeout(settings.connect_timeout)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(15))
-            .pool_idle_timeout(Duration::from_secs(30))
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .http2_keep_alive_timeout(Duration::from_secs(5))
-            .http2_keep_alive_while_idle(true)
-            .http2_adaptive_window(true)
-            .http2_max_header_list_size(64 << 10)
-            .user_agent(concat!("sealane/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|source| BuildError::Client { resource: resource(), source })?;
-        Ok(Self { client, settings, urls: RwLock::default() })
+        let client =
+            client(&settings, headers.clone()).map_err(|source| BuildError::Client { resource: resource(), source })?;
+        Ok(Self { client, headers, settings, urls: RwLock::default() })
     }
 
     fn style(&self, operation: Operation) -> &PathStyle {
@@ -299,6 +314,10 @@ impl Upstream for Azure {
         let (inputs, dimensions) = (request.inputs.len(), request.dimensions);
         self.whole(order, outgoing, until, |body, evidence| reply::embeddings(body, inputs, dimensions, evidence)).await
     }
+
+    async fn list_models(&self, order: &AttemptOrder) -> Result<(), Failure> {
+        self.models(order.target.target().resource_index, order.limits.first_content).await
+    }
 }
 
 impl Azure {
@@ -323,6 +342,10 @@ impl Azure {
         let failed = |kind| Failure { kind, evidence: Box::new(evidence.clone()), maybe_billed: true };
         understand(&body.map_err(failed)?, evidence.clone()).map_err(failed)
     }
+}
+
+fn unknown_resource() -> Failure {
+    Failure::without_response(FailureKind::Local { cause: "unknown_resource" })
 }
 
 fn unencodable() -> Failure {

@@ -79,7 +79,7 @@ async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
     let azure = Azure::new(config.resources.clone(), ResponseBounds::default())?;
     let probes = config.resources.iter().enumerate().map(async |(index, resource)| {
         let start = Instant::now();
-        let result = azure.list_models(index, ENDPOINT_LIMIT).await;
+        let result = azure.models(index, ENDPOINT_LIMIT).await;
         Probe {
             resource: Arc::clone(&resource.name),
             endpoint: resource.endpoint.to_string(),

@@ -11,6 +11,8 @@ use sealane_core::{
 pub struct CallError {
     /// Why.
     pub failure: CallFailure,
+    /// The model asked for.
+    pub model: Arc<str>,
     /// Every attempt in the order in which it started.
     pub attempts: Vec<AttemptRecord>,
 }
@@ -43,7 +45,7 @@ pub enum CallFailure {
 
 impl CallError {
     /// A call that was refused before anything was tried.
-    pub(super) fn refused(failure: CallFailure) -> Self {
-        Self { failure, attempts: Vec::new() }
+    pub(super) fn refused(model: &str, failure: CallFailure) -> Self {
+        Self { failure, model: model.into(), attempts: Vec::new() }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! `Run` is one call's way through it; whole answers (`whole`) and streamed ones (`streamed`) share it.
 mod error;
+mod opening;
+mod race;
 mod run;
 mod served;
 mod streamed;
@@ -15,7 +17,7 @@ use std::{
 use sealane_core::{
     domain::{ModelKind, Moment, RoutingOptions},
     policy::Policy,
-    router::{Call, CallTerms, Delivery, Route, Router, Snapshot},
+    router::{Call, CallTerms, Delivery, Route, Router, Snapshot, TestOrder, TestResult},
 };
 use tokio::sync::watch;
 
@@ -87,12 +89,14 @@ impl<U: Upstream> Dispatcher<U> {
         self.revision.subscribe()
     }
 
-    /// Ends what has run out (overlays) and says so to those who watch; runs until dropped.
-    pub async fn keep_time(&self) {
+    /// Lets time pass for the router, says what changed to those who watch, and has `make` make the test calls that
+    /// become due; runs until dropped.
+    pub async fn keep_time(&self, mut make: impl FnMut(TestOrder)) {
         let mut changes = self.changes();
         loop {
             let due = self.router().due(self.clock.now());
             self.announce();
+            due.tests.into_iter().for_each(&mut make);
             // Never longer than a tick: a timer that is set while none is nearer costs the runtime a system call, and
             // every call sets some.
             let tick = self.clock.now() + LONGEST_TICK;
@@ -102,6 +106,17 @@ impl<U: Upstream> Dispatcher<U> {
                 changed = changes.changed() => if changed.is_err() { return },
             }
         }
+    }
+
+    /// The upstream that attempts and test calls go through.
+    pub fn upstream(&self) -> &U {
+        &self.upstream
+    }
+
+    /// Tells the router how a test call ended.
+    pub fn tested(&self, order: &TestOrder, result: &TestResult) {
+        self.router().tested(order, result, self.clock.now());
+        self.announce();
     }
 
     fn router(&self) -> MutexGuard<'_, Router> {
@@ -114,15 +129,14 @@ impl<U: Upstream> Dispatcher<U> {
         self.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);
     }
 
-    fn route(&self, model: &str, kind: ModelKind) -> Result<Arc<Route>, CallFailure> {
+    fn route(&self, model: &str, kind: ModelKind) -> Result<Arc<Route>, CallError> {
         let route = self.router().routes().find(model).cloned();
-        match route {
-            None => Err(CallFailure::UnknownModel { model: model.to_owned() }),
-            Some(route) if route.kind != kind => {
-                Err(CallFailure::WrongModelKind { model: model.to_owned(), kind: route.kind })
-            }
-            Some(route) => Ok(route),
-        }
+        let failure = match route {
+            Some(route) if route.kind == kind => return Ok(route),
+            Some(route) => CallFailure::WrongModelKind { model: model.to_owned(), kind: route.kind },
+            None => CallFailure::UnknownModel { model: model.to_owned() },
+        };
+        Err(CallError::refused(model, failure))
     }
 
     /// Whether targets of the route answer unary calls by streaming. The route's first target speaks for all.

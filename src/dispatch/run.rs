@@ -5,9 +5,8 @@ use sealane_core::{
     domain::{
         AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureClass, FailureKind, Moment, Target,
     },
-    router::{Call, Decision, GiveUp, Observation, Ticket},
+    router::{Call, Decision, GiveUp, Observation, Protection, Ticket},
 };
-
 use tracing::warn;
 
 use super::{CallError, CallFailure, Dispatcher, Served};
@@ -16,15 +15,19 @@ use crate::{
     upstream::{AttemptOrder, TraceContext, Upstream},
 };
 
-/// One call on its way. Dropping it in the middle means that the caller left: the attempt under way is given back
-/// unscored, its span says `cancelled`, and the request upstream is closed by its own drop.
+/// One call on its way. Dropping it in the middle means that the caller left: the attempts under way are given back
+/// unscored, their spans say `cancelled`, and the requests upstream are closed by their own drop.
 pub(super) struct Run<U: Upstream> {
     pub(super) dispatcher: Arc<Dispatcher<U>>,
     pub(super) span: CallSpan,
     operation: Operation,
     call: Call,
+    /// By attempt number, from 1.
     records: Vec<AttemptRecord>,
-    under_way: Option<UnderWay>,
+    /// Two at most: a silent one and the one beside it.
+    under_way: Vec<UnderWay>,
+    /// Number of the attempt whose answer the caller gets; the last one while none is known.
+    serving: Option<u32>,
 }
 
 struct UnderWay {
@@ -34,34 +37,78 @@ struct UnderWay {
     span: AttemptSpan,
 }
 
+/// An attempt that is to be made now.
+pub(super) struct Started {
+    pub(super) ticket: Ticket,
+    pub(super) order: AttemptOrder,
+    /// When to ask whether it needs another one beside it.
+    pub(super) protect_at: Option<Moment>,
+}
+
+/// Whether a silent attempt gets another one beside it.
+pub(super) enum Beside {
+    Second(Started),
+    Wait { until: Option<Moment> },
+}
+
 impl<U: Upstream> Run<U> {
     pub(super) fn new(dispatcher: Arc<Dispatcher<U>>, span: CallSpan, operation: Operation, call: Call) -> Self {
-        Self { dispatcher, span, operation, call, records: Vec::with_capacity(2), under_way: None }
+        Self {
+            dispatcher,
+            span,
+            operation,
+            call,
+            records: Vec::with_capacity(2),
+            under_way: Vec::with_capacity(1),
+            serving: None,
+        }
     }
 
     /// Asks the router until it names a target; sleeps if it says so.
-    pub(super) async fn next_attempt(&mut self) -> Result<AttemptOrder, CallError> {
+    pub(super) async fn next_attempt(&mut self) -> Result<Started, CallError> {
         loop {
             let now = self.dispatcher.clock.now();
             let decision = self.dispatcher.router().choose(&mut self.call, now);
             match decision {
-                Decision::Try { ticket, target, reason, limits, .. } => {
-                    let span = self.begin(ticket, target.target(), reason, now);
-                    let (traceparent, tracestate) = span.trace_headers();
-                    self.under_way = Some(UnderWay { ticket, started: now, first_content: None, span });
-                    return Ok(AttemptOrder { target, limits, trace: TraceContext { traceparent, tracestate } });
-                }
                 Decision::Wait { until } => {
                     tokio::time::sleep_until(self.dispatcher.clock.instant(until)).await;
                 }
                 Decision::GiveUp(why) => return Err(self.give_up(CallFailure::GaveUp(why))),
+                attempt => {
+                    if let Some(started) = self.start(attempt, now) {
+                        return Ok(started);
+                    }
+                }
             }
         }
     }
 
+    /// Asks the router whether an attempt without content needs another one beside it.
+    pub(super) fn protect(&mut self, ticket: Ticket) -> Beside {
+        let now = self.dispatcher.clock.now();
+        let protection = self.dispatcher.router().protect(&mut self.call, ticket, now);
+        match protection {
+            Protection::Wait { until } => Beside::Wait { until },
+            Protection::Second(attempt) => {
+                self.start(attempt, now).map_or(Beside::Wait { until: None }, Beside::Second)
+            }
+        }
+    }
+
+    fn start(&mut self, decision: Decision, now: Moment) -> Option<Started> {
+        let Decision::Try { ticket, target, reason, limits, protect_at } = decision else { return None };
+        let span = self.begin(ticket, target.target(), reason, now);
+        let (traceparent, tracestate) = span.trace_headers();
+        self.under_way.push(UnderWay { ticket, started: now, first_content: None, span });
+        let trace = TraceContext { traceparent, tracestate };
+        Some(Started { ticket, order: AttemptOrder { target, limits, trace, test: None }, protect_at })
+    }
+
     fn begin(&mut self, ticket: Ticket, target: &Arc<Target>, reason: AttemptReason, now: Moment) -> AttemptSpan {
-        if let Some(failed) = self.records.last() {
-            self.span.failover(failed, target);
+        if let Some(before) = self.records.last()
+            && matches!(before.result, Some(AttemptResult::Failed { .. }))
+        {
+            self.span.failover(before, target);
         }
         self.records.push(AttemptRecord {
             number: ticket.attempt(),
@@ -75,72 +122,96 @@ impl<U: Upstream> Run<U> {
         AttemptSpan::start(&self.span, self.operation, target, reason, ticket.attempt())
     }
 
-    /// The first content of the answer is here.
-    pub(super) fn first_content(&mut self) {
+    /// The first content of the answer is here. The attempt that brought it serves; those beside it are given up.
+    pub(super) fn first_content(&mut self, ticket: Ticket) {
         let now = self.dispatcher.clock.now();
-        if let Some(attempt) = &mut self.under_way
-            && attempt.first_content.is_none()
-        {
+        self.wins(ticket);
+        if let Some(attempt) = self.under_way.last_mut() {
             attempt.first_content = Some(now.since(attempt.started));
+        }
+        self.dispatcher.router().first_content(&self.call, ticket, now);
+    }
+
+    /// The attempt is the one whose answer counts; those beside it are given up.
+    pub(super) fn wins(&mut self, ticket: Ticket) {
+        self.serving = Some(ticket.attempt());
+        while let Some(place) = self.under_way.iter().position(|attempt| attempt.ticket != ticket) {
+            let attempt = self.under_way.swap_remove(place);
+            let now = self.dispatcher.clock.now();
+            self.close_cancelled(&attempt, now);
+            self.observe(attempt.ticket, &Observation::Cancelled, now);
         }
     }
 
-    /// The attempt under way answered with a response head.
-    pub(super) fn answered(&mut self, evidence: Evidence) {
-        if let Some(record) = self.records.last_mut() {
+    /// An attempt was answered with a response head.
+    pub(super) fn answered(&mut self, ticket: Ticket, evidence: Evidence) {
+        if let Some(record) = self.record(ticket.attempt()) {
             record.evidence = evidence;
         }
     }
 
+    fn record(&mut self, number: u32) -> Option<&mut AttemptRecord> {
+        self.records.get_mut((number as usize).checked_sub(1)?)
+    }
+
     /// Lets the span of the attempt under way tell more.
     pub(super) fn describe(&self, tell: impl FnOnce(&AttemptSpan)) {
-        if let Some(attempt) = &self.under_way {
+        if let Some(attempt) = self.under_way.last() {
             tell(&attempt.span);
         }
     }
 
     /// The attempt under way served the call. `response_id` is Azure's id of the completion.
     pub(super) fn served(&mut self, response_id: Option<&str>) {
-        let Some(attempt) = self.under_way.take() else { return };
+        let Some(attempt) = self.under_way.pop() else { return };
         let now = self.dispatcher.clock.now();
         let duration = now.since(attempt.started);
         let first_content = attempt.first_content.unwrap_or(duration);
-        let Some(record) = self.records.last_mut() else { return };
+        let first = self.records.first().map(|first| first.target.id);
+        let Some(record) = self.record(attempt.ticket.attempt()) else { return };
         record.duration = duration;
         record.result = Some(AttemptResult::Served);
         let observation = Observation::Served { first_content, quota: record.evidence.quota };
         attempt.span.end(record, Some(first_content));
-        let first = self.records.first().map(|first| first.target.id);
-        if let Some(record) = self.records.last() {
+        if let Some(record) = self.records.get(attempt.ticket.attempt() as usize - 1) {
             self.span.served(record, first != Some(record.target.id), response_id);
         }
         self.span.attempts(self.records.len());
         self.observe(attempt.ticket, &observation, now);
     }
 
-    /// The attempt under way failed. Running into the caller's own deadline says nothing about the target.
-    pub(super) fn failed(&mut self, failure: Failure) {
-        let Some(attempt) = self.under_way.take() else { return };
+    /// The attempt that serves failed after all.
+    pub(super) fn serving_failed(&mut self, failure: Failure) {
+        if let Some(ticket) = self.under_way.last().map(|attempt| attempt.ticket) {
+            self.failed(ticket, failure);
+        }
+    }
+
+    /// An attempt failed. Running into the caller's own deadline says nothing about the target.
+    pub(super) fn failed(&mut self, ticket: Ticket, failure: Failure) {
+        let Some(place) = self.under_way.iter().position(|attempt| attempt.ticket == ticket) else { return };
+        let attempt = self.under_way.swap_remove(place);
         let now = self.dispatcher.clock.now();
         let out_of_time = matches!(failure.kind, FailureKind::Silence(_)) && self.out_of_time();
-        let Some(record) = self.records.last_mut() else { return };
+        let Some(record) = self.record(ticket.attempt()) else { return };
         record.duration = now.since(attempt.started);
         record.result = Some(AttemptResult::Failed { kind: failure.kind.clone(), maybe_billed: failure.maybe_billed });
         if failure.evidence.http_status.is_some() {
             record.evidence = (*failure.evidence).clone();
         }
         attempt.span.end(record, attempt.first_content);
-        self.tell(&failure);
+        self.tell(ticket, &failure);
         let observation = if out_of_time { Observation::Cancelled } else { Observation::Failed(failure) };
-        self.observe(attempt.ticket, &observation, now);
+        self.observe(ticket, &observation, now);
     }
 
     /// Logs what an operator should know of. A request that every region would refuse is its caller's business.
-    fn tell(&self, failure: &Failure) {
+    fn tell(&self, ticket: Ticket, failure: &Failure) {
         if failure.class() == FailureClass::Caller {
             return;
         }
-        let (Some(record), Some(held_back)) = (self.records.last(), self.dispatcher.failures_told.pass()) else {
+        let record = self.records.get(ticket.attempt() as usize - 1);
+        let (Some(record), Some(held_back)) = (record, self.dispatcher.failures_told.pass()) else {
             return;
         };
         warn!(
@@ -180,12 +251,9 @@ impl<U: Upstream> Run<U> {
 
     /// Who serves, as far as is known now.
     pub(super) fn so_far(&self) -> Served {
-        let options = &self.call.terms().options;
-        let serving = self.records.len().saturating_sub(1);
-        let serving_region = || self.records.last().map(|record| record.target.region.to_string());
-        let pinned_region =
-            options.workflow_id.as_ref().and_then(|_| options.pinned_region.clone().or_else(serving_region));
-        Served { attempts: self.records.clone(), serving, pinned_region }
+        let serving = self.serving.map_or(self.records.len(), |number| number as usize).saturating_sub(1);
+        let pinned = self.call.pinned_region().filter(|_| self.call.terms().options.workflow_id.is_some());
+        Served { attempts: self.records.clone(), serving, pinned_region: pinned.map(|region| region.to_string()) }
     }
 
     /// The call ends without an answer.
@@ -197,24 +265,30 @@ impl<U: Upstream> Run<U> {
             other => other,
         };
         self.span.attempts(self.records.len());
-        CallError { failure, attempts: std::mem::take(&mut self.records) }
+        let model = Arc::clone(&self.call.terms().route.model);
+        CallError { failure, model, attempts: std::mem::take(&mut self.records) }
     }
 
     fn observe(&mut self, ticket: Ticket, observation: &Observation, now: Moment) {
         self.dispatcher.router().observe(&mut self.call, ticket, observation, now);
         self.dispatcher.announce();
     }
+
+    fn close_cancelled(&mut self, attempt: &UnderWay, now: Moment) {
+        if let Some(record) = self.record(attempt.ticket.attempt()) {
+            record.duration = now.since(attempt.started);
+            record.result = Some(AttemptResult::Cancelled);
+            attempt.span.end(record, attempt.first_content);
+        }
+    }
 }
 
 impl<U: Upstream> Drop for Run<U> {
     fn drop(&mut self) {
-        let Some(attempt) = self.under_way.take() else { return };
-        if let Some(record) = self.records.last_mut() {
-            record.duration = self.dispatcher.clock.now().since(attempt.started);
-            record.result = Some(AttemptResult::Cancelled);
-            attempt.span.end(record, attempt.first_content);
-        }
         let now = self.dispatcher.clock.now();
-        self.dispatcher.router().abandon(attempt.ticket, now);
+        for attempt in std::mem::take(&mut self.under_way) {
+            self.close_cancelled(&attempt, now);
+            self.dispatcher.router().abandon(attempt.ticket, now);
+        }
     }
 }

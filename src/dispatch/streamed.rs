@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use sealane_core::{
     domain::{
         ChatEvent, ChatRequest, ContentFilterResults, Failure, FinishReason, ModelKind, OnInterruption,
@@ -17,11 +17,10 @@ use sealane_core::{
     router::{Delivery, GiveUp},
 };
 
-use super::{Admission, CallError, CallFailure, Dispatcher, Served, run::Run};
-use crate::{
-    telemetry::Operation,
-    upstream::{ChatStream, Upstream},
+use super::{
+    Admission, CallError, CallFailure, Dispatcher, Served, opening::open_stream, race::first_to_answer, run::Run,
 };
+use crate::{telemetry::Operation, upstream::Upstream};
 
 /// What a caller of a streamed completion is told.
 #[derive(Debug, PartialEq)]
@@ -59,7 +58,7 @@ impl<U: Upstream> Dispatcher<U> {
     /// # Errors
     /// When the model is unknown or of another kind; later errors come through the stream, as its last item.
     pub fn stream(self: &Arc<Self>, admission: Admission, request: ChatRequest) -> Result<AnswerStream<U>, CallError> {
-        let route = self.route(&admission.model, ModelKind::Chat).map_err(CallError::refused)?;
+        let route = self.route(&admission.model, ModelKind::Chat)?;
         let call = self.admit(&admission, route, Delivery::Streamed, request.estimated_prompt_tokens());
         let run = Run::new(Arc::clone(self), admission.span, Operation::Chat { streamed: true }, call);
         let on_interruption = admission.options.on_interruption;
@@ -89,7 +88,7 @@ enum Phase<U: Upstream> {
 
 struct Delivering<U: Upstream> {
     run: Run<U>,
-    stream: ChatStream,
+    stream: Pin<Box<dyn Stream<Item = Result<ChatEvent, Failure>> + Send>>,
     /// What came before, and with, the first content.
     opening: Vec<StreamEvent>,
     usage: Option<Usage>,
@@ -131,71 +130,39 @@ impl Verdicts {
 
 /// Attempts until one has content.
 async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result<Delivering<U>, CallError> {
-    loop {
-        let order = run.next_attempt().await?;
-        let upstream = Arc::clone(&run.dispatcher);
-        match upstream.upstream.stream_chat(&order, &request).await {
-            Ok(stream) => match until_content(&mut run, stream).await {
-                Ok(opened) => return Ok(opened.delivering(run)),
-                Err(failure) => run.failed(failure),
-            },
-            Err(failure) => run.failed(failure),
-        }
-    }
-}
-
-/// A stream whose first content is here.
-struct Opened {
-    stream: ChatStream,
-    response_id: String,
-    opening: Vec<StreamEvent>,
-    verdicts: Verdicts,
-    finish_reasons: Vec<FinishReason>,
-}
-
-impl Opened {
-    fn delivering<U: Upstream>(self, run: Run<U>) -> Delivering<U> {
-        let Self { stream, response_id, opening, verdicts, finish_reasons } = self;
-        Delivering { run, stream, opening, usage: None, response_id, finish_reasons, verdicts }
-    }
-}
-
-async fn until_content<U: Upstream>(run: &mut Run<U>, mut stream: ChatStream) -> Result<Opened, Failure> {
-    run.answered(std::mem::take(&mut stream.evidence));
+    let dispatcher = Arc::clone(&run.dispatcher);
+    let attempt = async |order| open_stream(&dispatcher.upstream, order, &request).await;
+    let (ticket, opened) = first_to_answer(&mut run, attempt).await?;
+    run.first_content(ticket);
     let mut header = ReplyHeader::default();
     let mut prompt_filter = Vec::new();
-    let mut pieces = Vec::new();
+    let mut pieces = Vec::with_capacity(opened.events.len());
     let mut verdicts = Verdicts::default();
     let mut finish_reasons = Vec::new();
-    while let Some(event) = stream.events.next().await {
-        match event? {
+    for event in opened.events {
+        match event {
             ChatEvent::Header(said) => header = said,
             ChatEvent::PromptFilter(results) => prompt_filter = results,
             mut event => {
-                let content = event.is_content();
                 verdicts.condense(&mut event);
                 if let ChatEvent::Finish { reason, .. } = &event {
                     finish_reasons.push(*reason);
                 }
                 pieces.push(StreamEvent::Piece(event));
-                if content {
-                    break;
-                }
             }
         }
     }
-    run.first_content();
     run.describe(|span| span.replied(&header));
     let response_id = header.response_id.clone();
     let mut opening = vec![StreamEvent::Start { header, prompt_filter, served: run.so_far() }];
     opening.append(&mut pieces);
-    Ok(Opened { stream, response_id, opening, verdicts, finish_reasons })
+    Ok(Delivering { run, stream: opened.stream, opening, usage: None, response_id, finish_reasons, verdicts })
 }
 
 impl<U: Upstream> AnswerStream<U> {
     /// The attempt failed while its content was being delivered.
     fn interrupt(&mut self, mut run: Run<U>, failure: Failure) -> Option<Result<StreamEvent, CallError>> {
-        run.failed(failure);
+        run.serving_failed(failure);
         let (target, failure) = run.last_failure()?;
         if run.out_of_time() {
             return Some(Err(run.give_up(CallFailure::GaveUp(GiveUp::DeadlineExceeded))));
@@ -232,7 +199,7 @@ impl<U: Upstream> Stream for AnswerStream<U> {
                         return Poll::Ready(Some(Err(error)));
                     }
                 },
-                Phase::Delivering(delivering) => match ready!(delivering.stream.events.as_mut().poll_next(cx)) {
+                Phase::Delivering(delivering) => match ready!(delivering.stream.as_mut().poll_next(cx)) {
                     Some(Ok(ChatEvent::Usage(usage))) => delivering.usage = Some(usage),
                     Some(Ok(ChatEvent::Header(_) | ChatEvent::PromptFilter(_))) => {}
                     Some(Ok(mut piece)) => {

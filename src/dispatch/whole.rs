@@ -7,11 +7,8 @@ use sealane_core::{
     router::Delivery,
 };
 
-use super::{Admission, CallError, Dispatcher, Served, run::Run};
-use crate::{
-    telemetry::Operation,
-    upstream::{AttemptOrder, Upstream},
-};
+use super::{Admission, CallError, Dispatcher, Served, opening::open_stream, race::first_to_answer, run::Run};
+use crate::{telemetry::Operation, upstream::Upstream};
 
 /// A chat completion and who served it.
 #[derive(Debug)]
@@ -41,20 +38,17 @@ impl<U: Upstream> Dispatcher<U> {
         admission: Admission,
         request: ChatRequest,
     ) -> Result<Completed, CallError> {
-        let route = self.route(&admission.model, ModelKind::Chat).map_err(CallError::refused)?;
+        let route = self.route(&admission.model, ModelKind::Chat)?;
         let assembled = self.assembles(&route) && crate::upstream::streamable(&request);
         let delivery = if assembled { Delivery::Assembled } else { Delivery::Unary };
         let call = self.admit(&admission, route, delivery, request.estimated_prompt_tokens());
         let mut run = Run::new(Arc::clone(self), admission.span, Operation::Chat { streamed: assembled }, call);
         loop {
-            let order = run.next_attempt().await?;
             let answer = if assembled {
-                assemble(&mut run, &order, &request).await
+                self.assemble(&mut run, &request).await?
             } else {
-                self.upstream.complete_chat(&order, &request).await.map(|(reply, evidence)| {
-                    run.answered(evidence);
-                    reply
-                })
+                let attempt = async |order| self.upstream.complete_chat(&order, &request).await;
+                Ok(first_to_answer(&mut run, attempt).await?.1)
             };
             match answer {
                 Ok(reply) => {
@@ -66,9 +60,26 @@ impl<U: Upstream> Dispatcher<U> {
                     run.served(Some(&reply.header.response_id));
                     return Ok(Completed { reply, served: run.so_far() });
                 }
-                Err(failure) => run.failed(failure),
+                Err(failure) => run.serving_failed(failure),
             }
         }
+    }
+
+    /// Streams the answer from whoever has content first, and waits for its end: whatever cuts it is a failure of
+    /// that attempt, and another one follows.
+    async fn assemble(&self, run: &mut Run<U>, request: &ChatRequest) -> Result<Result<ChatReply, Failure>, CallError> {
+        let attempt = async |order| open_stream(&self.upstream, order, request).await;
+        let (ticket, mut opened) = first_to_answer(run, attempt).await?;
+        run.first_content(ticket);
+        let mut assembly = ReplyAssembly::new();
+        opened.events.drain(..).for_each(|event| assembly.push(event));
+        while let Some(event) = opened.stream.next().await {
+            match event {
+                Ok(event) => assembly.push(event),
+                Err(failure) => return Ok(Err(failure)),
+            }
+        }
+        Ok(Ok(assembly.finish()))
     }
 
     /// Vectors for the inputs.
@@ -76,38 +87,17 @@ impl<U: Upstream> Dispatcher<U> {
     /// # Errors
     /// When no permitted target answered in time; see [`CallFailure`](super::CallFailure).
     pub async fn embed(self: &Arc<Self>, admission: Admission, request: EmbedRequest) -> Result<Embedded, CallError> {
-        let route = self.route(&admission.model, ModelKind::Embedding).map_err(CallError::refused)?;
+        let route = self.route(&admission.model, ModelKind::Embedding)?;
         let call = self.admit(&admission, route, Delivery::Embedded, request.estimated_tokens());
         let mut run = Run::new(Arc::clone(self), admission.span, Operation::Embeddings, call);
-        loop {
-            let order = run.next_attempt().await?;
-            match self.upstream.embed(&order, &request).await {
-                Ok(mut reply) => {
-                    run.answered(std::mem::take(&mut reply.evidence));
-                    run.describe(|span| span.used(&reply.usage));
-                    run.served(None);
-                    return Ok(Embedded { reply, served: run.so_far() });
-                }
-                Err(failure) => run.failed(failure),
-            }
-        }
+        let attempt = async |order| {
+            let mut reply = self.upstream.embed(&order, &request).await?;
+            let evidence = std::mem::take(&mut reply.evidence);
+            Ok((reply, evidence))
+        };
+        let (_, reply) = first_to_answer(&mut run, attempt).await?;
+        run.describe(|span| span.used(&reply.usage));
+        run.served(None);
+        Ok(Embedded { reply, served: run.so_far() })
     }
-}
-
-async fn assemble<U: Upstream>(
-    run: &mut Run<U>,
-    order: &AttemptOrder,
-    request: &ChatRequest,
-) -> Result<ChatReply, Failure> {
-    let mut stream = run.dispatcher.upstream.stream_chat(order, request).await?;
-    run.answered(stream.evidence);
-    let mut assembly = ReplyAssembly::new();
-    while let Some(event) = stream.events.next().await {
-        let event = event?;
-        if event.is_content() {
-            run.first_content();
-        }
-        assembly.push(event);
-    }
-    Ok(assembly.finish())
 }

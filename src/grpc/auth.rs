@@ -27,6 +27,21 @@ pub enum Callers {
 }
 
 impl Callers {
+    /// Every policy that somebody is bound to, each once.
+    pub fn policies(&self) -> Vec<Arc<Policy>> {
+        let callers: Vec<&Caller> = match self {
+            Self::Anyone(caller) => vec![caller],
+            Self::Known(known) => known.iter().map(|(_, caller)| caller).collect(),
+        };
+        let mut policies: Vec<Arc<Policy>> = Vec::new();
+        for caller in callers {
+            if !policies.contains(&caller.policy) {
+                policies.push(Arc::clone(&caller.policy));
+            }
+        }
+        policies
+    }
+
     /// Who this call is from. A policy is never guessed: without a known token the call is refused.
     pub fn identify(&self, headers: &HeaderMap) -> Result<&Caller, Refusal> {
         let known = match self {

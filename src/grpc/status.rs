@@ -238,7 +238,7 @@ impl From<CallError> for Refusal {
         match error.failure {
             CallFailure::UnknownModel { model } => unknown_model(&model),
             CallFailure::WrongModelKind { model, kind } => wrong_kind(&model, kind),
-            CallFailure::GaveUp(why) => gave_up(why, attempts).tried(attempts),
+            CallFailure::GaveUp(why) => gave_up(why, &error.model, attempts).tried(attempts),
             CallFailure::Interrupted { target, failure } => Refusal::new(
                 Code::Unavailable,
                 "STREAM_INTERRUPTED",
@@ -262,8 +262,7 @@ fn wrong_kind(model: &str, kind: ModelKind) -> Refusal {
     Refusal::from(violations).fact("model", model)
 }
 
-fn gave_up(why: GiveUp, attempts: &[AttemptRecord]) -> Refusal {
-    let model = attempts.first().map_or_else(String::new, |attempt| attempt.target.model.to_string());
+fn gave_up(why: GiveUp, model: &str, attempts: &[AttemptRecord]) -> Refusal {
     let regions = regions(attempts);
     match why {
         GiveUp::NotPermitted { refusals } => no_eligible_region(&refusals),

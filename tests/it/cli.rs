@@ -402,7 +402,8 @@ async fn the_callers_trace_reaches_azure_where_nothing_is_exported() {
     request.metadata_mut().insert("traceparent", parent.parse().unwrap());
     InferenceServiceClient::connect(address).await.unwrap().complete(request).await.unwrap();
     let sent = region.counters().captured();
-    let sent = sent[0].headers.get("traceparent").unwrap().to_str().unwrap().to_owned();
+    // Test calls of the service itself have no trace.
+    let sent = sent.iter().find_map(|request| request.headers.get("traceparent")).unwrap().to_str().unwrap().to_owned();
     assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && sent.ends_with("-01"), "{sent}");
     assert!(!sent.contains("b7ad6b7169203331"), "the attempt has a span id of its own: {sent}");
 }

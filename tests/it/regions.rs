@@ -13,7 +13,7 @@ use sealane::{
 };
 use tonic::{Request, transport::Channel};
 
-use crate::support::service::{embed, eventually, hi, text, told};
+use crate::support::service::{embed, eventually, hi, text, told, without_test_calls};
 
 struct World {
     primary: SimulatedRegion,
@@ -57,7 +57,8 @@ models:
             standby.address()
         );
         let key = |name: &str| (name == "KEY").then(|| "simulated-key".to_owned());
-        let config = Config::from_yaml(&yaml, "test.yaml", key).unwrap_or_else(|error| panic!("{error}"));
+        let mut config = Config::from_yaml(&yaml, "test.yaml", key).unwrap_or_else(|error| panic!("{error}"));
+        config.thresholds = without_test_calls();
         let server = Server::from_config(config).await.unwrap();
         let address = server.local_addr().unwrap();
         tokio::spawn(server.serve(std::future::pending()));

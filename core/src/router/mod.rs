@@ -128,7 +128,7 @@ impl Router {
         let budget = RetryBudget::new(thresholds.retry_budget_percent);
         let tokens = TokenBudget::new(thresholds.testing.tokens_per_day, now);
         let pins = Pins::new(thresholds.affinity.clone(), now);
-        Self {
+        let mut router = Self {
             routes,
             thresholds,
             health,
@@ -148,7 +148,9 @@ impl Router {
             started: now,
             random: seed,
             revision: 0,
-        }
+        };
+        router.spread_first_tests(now);
+        router
     }
 
     /// Test calls go only to targets that one of `policies` permits; those also say for whom no target is left.

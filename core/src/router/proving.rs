@@ -42,6 +42,16 @@ impl Router {
         Due { tests, next: self.next_due(now) }
     }
 
+    pub(super) fn spread_first_tests(&mut self, now: Moment) {
+        let within = self.thresholds.testing.first;
+        for index in 0..self.health.len() {
+            self.health[index].tests.next = now + within.mul_f64(self.random_fraction());
+        }
+        for index in 0..self.resources.len() {
+            self.resources[index].next_cheap = now + within.mul_f64(self.random_fraction());
+        }
+    }
+
     fn pass_time(&mut self, index: usize, now: Moment) {
         let Some(health) = self.health.get_mut(index) else { return };
         if health.expire(now) {

@@ -137,6 +137,9 @@ pub struct Recovery {
 /// Test calls outside validation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Testing {
+    /// The first test calls come within this time of the start, so that replicas started together do not call in
+    /// step. Default 2 s.
+    pub first: Duration,
     /// Cheap calls, to a resource that no traffic proves. Default 10 s.
     pub cheap_interval: Duration,
     /// Deep calls, to a target that no traffic proves. Default 60 s.
@@ -256,6 +259,7 @@ impl Default for Recovery {
 impl Default for Testing {
     fn default() -> Self {
         Self {
+            first: Duration::from_secs(2),
             cheap_interval: Duration::from_secs(10),
             deep_interval: Duration::from_secs(60),
             return_interval: Duration::from_secs(10),
@@ -397,6 +401,7 @@ impl Thresholds {
             &mut recovery.hold.1,
             &mut recovery.step,
             &mut recovery.level_span,
+            &mut testing.first,
             &mut testing.cheap_interval,
             &mut testing.deep_interval,
             &mut testing.return_interval,

@@ -68,7 +68,7 @@ pub fn order(deployment: &str, limits: AttemptLimits) -> AttemptOrder {
         embedding_space: "".into(),
     });
     let target = Policy::unrestricted().permit(&target, &RoutingOptions::default()).unwrap();
-    AttemptOrder { target, limits, trace: TraceContext::default() }
+    AttemptOrder { target, limits, trace: TraceContext::default(), test: None }
 }
 
 pub fn message(role: Role, content: Vec<Part>) -> Message {

@@ -74,9 +74,14 @@ impl Scripted {
         self.open.load(Ordering::SeqCst)
     }
 
+    /// Test calls see what the region's script stands at and leave it there; they are not told of.
     fn next(&self, order: &AttemptOrder) -> (Line, Open) {
         let region = order.target.target().region.to_string();
         self.open.fetch_add(1, Ordering::SeqCst);
+        if order.test.is_some() {
+            let line = self.scripts.lock().unwrap().get(&region).and_then(|script| script.front().cloned());
+            return (line.unwrap_or(Line::Says("hello there")), Open(Arc::clone(&self.open)));
+        }
         self.seen.lock().unwrap().push(Seen {
             region: region.clone(),
             trace: order.trace.clone(),
@@ -172,5 +177,9 @@ impl Upstream for Scripted {
                 evidence: evidence(order),
             }),
         }
+    }
+
+    async fn list_models(&self, _order: &AttemptOrder) -> Result<(), Failure> {
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use sealane::{
 use sealane_core::{
     domain::{ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream},
     policy::Policy,
-    router::{Router, Routes, Thresholds},
+    router::{Router, Routes, Testing, Thresholds},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::{Status, transport::Channel};
@@ -51,9 +51,15 @@ impl Default for Wanted {
             upstream_stream: UpstreamStream::Auto,
             drain_delay: Duration::ZERO,
             drain_grace: Duration::from_secs(5),
-            thresholds: Thresholds::default(),
+            thresholds: without_test_calls(),
         }
     }
+}
+
+/// For tests that count what reaches a region: nothing does but callers' work.
+pub fn without_test_calls() -> Thresholds {
+    let testing = Testing { first: Duration::from_secs(24 * 3600), ..Testing::default() };
+    Thresholds { testing, ..Thresholds::default() }
 }
 
 /// `gpt-4o` and `text-embedding-3-large`, both in swedencentral first and francecentral second; `solo` only in

@@ -1,0 +1,36 @@
+//! A streamed answer up to its first content: until then a failure is invisible to the caller, and another attempt
+//! may win.
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt as _};
+use sealane_core::domain::{ChatEvent, ChatRequest, Evidence, Failure};
+
+use crate::upstream::{AttemptOrder, Upstream};
+
+/// A streamed answer whose first content is here.
+pub(super) struct Opened {
+    /// Everything up to and with the first content.
+    pub(super) events: Vec<ChatEvent>,
+    /// What follows.
+    pub(super) stream: Pin<Box<dyn Stream<Item = Result<ChatEvent, Failure>> + Send>>,
+}
+
+/// Makes one attempt and waits for its first content.
+pub(super) async fn open_stream<U: Upstream>(
+    upstream: &U,
+    order: AttemptOrder,
+    request: &ChatRequest,
+) -> Result<(Opened, Evidence), Failure> {
+    let mut answer = upstream.stream_chat(&order, request).await?;
+    // A header, the role, the first content.
+    let mut events = Vec::with_capacity(4);
+    while let Some(event) = answer.events.next().await {
+        let event = event?;
+        let content = event.is_content();
+        events.push(event);
+        if content {
+            break;
+        }
+    }
+    Ok((Opened { events, stream: answer.events }, answer.evidence))
+}
