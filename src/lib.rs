@@ -12,5 +12,6 @@ pub mod grpc;
 pub mod prober;
 pub mod server;
 pub mod simulator;
+pub mod standings;
 pub mod telemetry;
 pub mod upstream;

@@ -3,6 +3,7 @@ use std::{
     future::Future,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -35,7 +36,7 @@ use crate::{
             region_service_server::RegionServiceServer,
         },
     },
-    prober,
+    prober, standings,
     upstream::Upstream,
 };
 
@@ -54,6 +55,8 @@ pub struct ServerSettings {
     pub max_concurrent_streams: u32,
     /// Serve reflection.
     pub reflection: bool,
+    /// Where standings are kept; `None`: nowhere.
+    pub state_file: Option<PathBuf>,
     /// How long calls are still taken after the health turned, so that load balancers notice first.
     pub drain_delay: Duration,
     /// How long calls in flight may take to finish after that.
@@ -79,7 +82,10 @@ impl Server<Azure> {
         let settings = ServerSettings::of(&config);
         let azure = Azure::new(config.resources, ResponseBounds::default())?;
         let policies = settings.rules.callers.policies();
-        let router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
+        let mut router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
+        if let Some(path) = &settings.state_file {
+            standings::restore(path, &mut router, clock.now());
+        }
         Self::bind(settings, azure, router, clock).await
     }
 }
@@ -120,6 +126,7 @@ impl ServerSettings {
             max_request_bytes: limits.max_request_bytes,
             max_concurrent_streams: limits.max_concurrent_streams,
             reflection: config.reflection,
+            state_file: config.state_file.clone(),
             drain_delay: config.drain.delay,
             drain_grace: config.drain.grace,
         }
@@ -182,12 +189,15 @@ impl<U: Upstream> Server<U> {
             tokio::time::sleep(Duration::from_millis(250)).await;
         };
         let follow = follow_upstream(&dispatcher, &condition);
-        tokio::select! {
+        let served = tokio::select! {
             served = transport => served.context("the listener failed"),
             () = drain => Ok(()),
             () = follow => Ok(()),
+            () = standings::keep(&dispatcher, settings.state_file.as_deref()) => Ok(()),
             () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
-        }
+        };
+        standings::save_now(&dispatcher, settings.state_file.as_deref());
+        served
     }
 }
 

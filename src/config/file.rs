@@ -37,6 +37,10 @@ pub(super) struct File {
     /// When an attempt is given up and another target tried.
     #[serde(default)]
     pub(super) failover: Failover,
+    /// Where standings are kept, so that a restart does not send everything back to a primary that is down; relative to
+    /// this file's folder. Default: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) state_file: Option<Setting<String>>,
     /// How the service stops.
     #[serde(default)]
     pub(super) drain: Drain,
@@ -252,6 +256,31 @@ pub(super) struct Failover {
     pub(super) retry_budget_percent: Setting<u32>,
     /// Pause before such an attempt; doubles, half of it jittered. Default 200ms.
     pub(super) retry_pause: Setting<Duration>,
+    /// Attempts in flight at one target; bulk work leaves a fifth of them to interactive calls. Default 256.
+    pub(super) concurrency: Setting<u32>,
+    /// Failures in a row that make a target suspect, so that test calls are sent to it. Default 5.
+    pub(super) suspicious_failures: Setting<u32>,
+    /// Silence of an attempt in flight that counts as a sign of trouble; five of the model's medians if those are
+    /// longer. Default 3s.
+    pub(super) suspicious_silence: Setting<Duration>,
+    /// Whether a second attempt may run beside one that is silent at a target under validation. Default true.
+    pub(super) hedge: Setting<bool>,
+    /// After this long without content. Default 2s.
+    pub(super) hedge_delay: Setting<Duration>,
+    /// Shortest stay out of service of a target that failed its validation; doubles with every relapse. Default 1m.
+    pub(super) hold: Setting<Duration>,
+    /// Longest such stay. Default 30m.
+    pub(super) hold_longest: Setting<Duration>,
+    /// Time on each step of the return (1, 5, 20, 50, 100 % of unpinned work). Default 30s.
+    pub(super) return_step: Setting<Duration>,
+    /// From one test call to the next, at a target that is out or returning. Default 10s.
+    pub(super) return_test_interval: Setting<Duration>,
+    /// The same at a standby, and at whatever no traffic proves. Default 1m.
+    pub(super) standby_test_interval: Setting<Duration>,
+    /// Tokens a day for test calls outside validation and return. Default 200000.
+    pub(super) test_tokens_per_day: Setting<u32>,
+    /// A workflow's pin to its region is forgotten after this long without a call. Default 30m.
+    pub(super) pin_idle: Setting<Duration>,
 }
 
 /// How the service stops.
@@ -366,6 +395,18 @@ impl Default for Failover {
             retries: defaults.retries.into(),
             retry_budget_percent: defaults.retry_budget_percent.into(),
             retry_pause: defaults.retry_pause.into(),
+            concurrency: defaults.concurrency.into(),
+            suspicious_failures: defaults.detection.consecutive.into(),
+            suspicious_silence: defaults.detection.silence.0.into(),
+            hedge: defaults.hedging.enabled.into(),
+            hedge_delay: defaults.hedging.delay.into(),
+            hold: defaults.recovery.hold.0.into(),
+            hold_longest: defaults.recovery.hold.1.into(),
+            return_step: defaults.recovery.step.into(),
+            return_test_interval: defaults.testing.return_interval.into(),
+            standby_test_interval: defaults.testing.deep_interval.into(),
+            test_tokens_per_day: u32::try_from(defaults.testing.tokens_per_day).unwrap_or(u32::MAX).into(),
+            pin_idle: defaults.affinity.idle.into(),
         }
     }
 }

@@ -12,7 +12,12 @@ mod secret;
 mod settings;
 mod value;
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use sealane_core::{
     policy::Policy,
@@ -45,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// The router's numbers.
     pub thresholds: Thresholds,
+    /// Where standings are kept from one process to the next; `None`: nowhere.
+    pub state_file: Option<PathBuf>,
     /// How the service stops.
     pub drain: Drain,
     /// Traces.
@@ -85,6 +92,9 @@ impl Config {
         let access = access::check(&file, routes.as_ref(), &secrets, &mut findings);
         let limits = settings::limits(&file.limits, &mut findings);
         let thresholds = settings::thresholds(&file.failover, &mut findings);
+        let folder = Path::new(source_name).parent().unwrap_or(Path::new(""));
+        let state_file =
+            file.state_file.as_ref().and_then(|path| path.take(&mut findings)).map(|path| folder.join(path));
         let drain = settings::drain(&file.drain, &mut findings);
         let telemetry = settings::telemetry(&file.telemetry, &mut findings);
         let reflection = file.reflection.take(&mut findings).copied();
@@ -109,6 +119,7 @@ impl Config {
             callers: access.callers,
             limits,
             thresholds,
+            state_file,
             drain,
             telemetry,
             reflection,

@@ -1,7 +1,7 @@
 //! Checks limits, failover, draining, telemetry and the like: single numbers, each with its own sense.
 use std::time::Duration;
 
-use sealane_core::router::Thresholds;
+use sealane_core::router::{Affinity, Detection, Hedging, Recovery, Testing, Thresholds};
 
 use super::{
     file,
@@ -135,6 +135,20 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
     let retries = entry.retries.take(findings).copied();
     let retry_budget_percent = entry.retry_budget_percent.take(findings).copied();
     let retry_pause = positive("retry_pause", &entry.retry_pause, findings);
+    let concurrency = entry.concurrency.take(findings).copied();
+    let suspicious_failures = entry.suspicious_failures.take(findings).copied();
+    let suspicious_silence = positive("suspicious_silence", &entry.suspicious_silence, findings);
+    let hedge = entry.hedge.take(findings).copied();
+    let hedge_delay = positive("hedge_delay", &entry.hedge_delay, findings);
+    let hold = positive("hold", &entry.hold, findings);
+    let hold_longest = positive("hold_longest", &entry.hold_longest, findings);
+    let return_step = positive("return_step", &entry.return_step, findings);
+    let return_test_interval = positive("return_test_interval", &entry.return_test_interval, findings);
+    let standby_test_interval = positive("standby_test_interval", &entry.standby_test_interval, findings);
+    let test_tokens_per_day = entry.test_tokens_per_day.take(findings).copied();
+    let pin_idle = positive("pin_idle", &entry.pin_idle, findings);
+    let usual = Thresholds::default();
+    let standby_test_interval = standby_test_interval?;
     let thresholds = Thresholds {
         first_content_floor: first_content?,
         first_content_per_4000_tokens: per_4000_tokens?,
@@ -148,7 +162,24 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
         retry_budget_percent: retry_budget_percent?,
         retries: retries?,
         retry_pause: retry_pause?,
-        ..Thresholds::default()
+        concurrency: concurrency?,
+        detection: Detection {
+            consecutive: suspicious_failures?,
+            silence: (suspicious_silence?, usual.detection.silence.1),
+            ..usual.detection
+        },
+        hedging: Hedging { enabled: hedge?, delay: hedge_delay?, ..usual.hedging },
+        recovery: Recovery { hold: (hold?, hold_longest?), step: return_step?, ..usual.recovery },
+        testing: Testing {
+            deep_interval: standby_test_interval,
+            return_interval: return_test_interval?,
+            // A standby whose turn comes late by its jitter is not unproven yet.
+            unproven: standby_test_interval.mul_f64(1.5),
+            tokens_per_day: test_tokens_per_day?.into(),
+            ..usual.testing
+        },
+        affinity: Affinity { idle: pin_idle?, ..usual.affinity },
+        validation: usual.validation,
     };
     let refused = match thresholds.check() {
         Ok(thresholds) => return Some(thresholds),
@@ -158,6 +189,10 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
         "attempt_share_percent" => entry.attempt_share_percent.place,
         "retry_budget_percent" => entry.retry_budget_percent.place,
         "retries" => entry.retries.place,
+        "concurrency" => entry.concurrency.place,
+        "detection.consecutive" => entry.suspicious_failures.place,
+        "recovery.hold" if entry.hold_longest.place.line > 0 => entry.hold_longest.place,
+        "recovery.hold" => entry.hold.place,
         "cooling" if entry.cooling_shortest.place.line > 0 => entry.cooling_shortest.place,
         _ => entry.cooling_longest.place,
     };

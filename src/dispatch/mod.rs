@@ -17,7 +17,7 @@ use std::{
 use sealane_core::{
     domain::{ModelKind, Moment, RoutingOptions},
     policy::Policy,
-    router::{Call, CallTerms, Delivery, Route, Router, Snapshot, TestOrder, TestResult},
+    router::{Call, CallTerms, Delivery, Route, Router, SavedTarget, Snapshot, TestOrder, TestResult},
 };
 use tokio::sync::watch;
 
@@ -117,6 +117,11 @@ impl<U: Upstream> Dispatcher<U> {
     pub fn tested(&self, order: &TestOrder, result: &TestResult) {
         self.router().tested(order, result, self.clock.now());
         self.announce();
+    }
+
+    /// What a restart must not forget.
+    pub fn saved(&self) -> Vec<SavedTarget> {
+        self.router().saved(self.clock.now())
     }
 
     fn router(&self) -> MutexGuard<'_, Router> {

@@ -121,6 +121,7 @@ impl Service {
             max_request_bytes: wanted.max_request_bytes,
             max_concurrent_streams: 256,
             reflection: true,
+            state_file: None,
             drain_delay: wanted.drain_delay,
             drain_grace: wanted.drain_grace,
         };

@@ -1,0 +1,220 @@
+//! Tells of standings that changed, and keeps them in a small file from one process to the next, so that a restart
+//! in the middle of an outage does not send everything back to a primary that is down.
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use sealane_core::{
+    domain::Moment,
+    router::{Router, SavedDrain, SavedTarget, Standing, Transition},
+};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use tracing::{info, warn};
+
+use crate::{dispatch::Dispatcher, upstream::Upstream};
+
+/// Changes within this time are written together.
+const GATHER: Duration = Duration::from_millis(500);
+
+/// A file that nobody has refreshed for so long tells of another time.
+const OLDEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Holds and drains run down: the file is refreshed at least so often while there is something in it.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// The file, versioned: plain data that a shared store could hold just as well.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    /// Milliseconds since 1970.
+    saved_at: u64,
+    targets: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    model: String,
+    resource: String,
+    deployment: String,
+    level: u8,
+    /// Absent: it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold_left_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drained: Option<Drained>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Drained {
+    left_ms: u64,
+    reason: String,
+}
+
+const VERSION: u32 = 1;
+
+/// Why a file was not taken up.
+#[derive(Debug, Error)]
+enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("it is not what this service writes: {0}")]
+    Malformed(#[from] serde_json::Error),
+    #[error("it is of version {0}, this service knows {VERSION}")]
+    Version(u32),
+    #[error("it was written {0} h ago, which tells of another time")]
+    Stale(u64),
+}
+
+/// Takes up what an earlier process left. Nothing there is no news; what cannot be used is left where it is, told of
+/// and passed over: a service that does not start would be worse than one that has to learn again.
+pub fn restore(path: &Path, router: &mut Router, now: Moment) {
+    match read(path, SystemTime::now()) {
+        Ok((targets, age)) => {
+            let restored = router.restore(&targets, age, now);
+            info!(file = %path.display(), restored, age_s = age.as_secs(), "standings taken up");
+        }
+        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => warn!(file = %path.display(), %error, "standings not taken up; every target starts as serving"),
+    }
+}
+
+fn read(path: &Path, now: SystemTime) -> Result<(Vec<SavedTarget>, Duration), ReadError> {
+    let file: File = serde_json::from_slice(&fs::read(path)?)?;
+    if file.version != VERSION {
+        return Err(ReadError::Version(file.version));
+    }
+    // A clock that was set back meanwhile makes the file young, never old.
+    let age = now.duration_since(UNIX_EPOCH + Duration::from_millis(file.saved_at)).unwrap_or_default();
+    if age > OLDEST {
+        return Err(ReadError::Stale(age.as_secs() / 3600));
+    }
+    let targets = file.targets.into_iter().map(|entry| SavedTarget {
+        model: entry.model.into(),
+        resource: entry.resource.into(),
+        deployment: entry.deployment.into(),
+        level: entry.level,
+        hold_left: entry.hold_left_ms.map(Duration::from_millis),
+        drained: entry
+            .drained
+            .map(|drained| SavedDrain { left: Duration::from_millis(drained.left_ms), reason: drained.reason.into() }),
+    });
+    Ok((targets.collect(), age))
+}
+
+/// Whole or not at all: written beside it, then renamed over it.
+fn write(path: &Path, targets: &[SavedTarget], now: SystemTime) -> io::Result<()> {
+    let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let entry = |saved: &SavedTarget| Entry {
+        model: saved.model.to_string(),
+        resource: saved.resource.to_string(),
+        deployment: saved.deployment.to_string(),
+        level: saved.level,
+        hold_left_ms: saved.hold_left.map(millis),
+        drained: saved
+            .drained
+            .as_ref()
+            .map(|drained| Drained { left_ms: millis(drained.left), reason: drained.reason.to_string() }),
+    };
+    let saved_at = millis(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let file = File { version: VERSION, saved_at, targets: targets.iter().map(entry).collect() };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    fs::write(beside, serde_json::to_vec_pretty(&file)?)?;
+    fs::rename(beside, path)
+}
+
+/// Logs every standing that changes and keeps the file true; runs until dropped.
+pub async fn keep<U: Upstream>(dispatcher: &Dispatcher<U>, file: Option<&Path>) {
+    let mut changes = dispatcher.changes();
+    let mut told: Option<Transition> = dispatcher.snapshot().transitions.into_iter().next();
+    let mut written = Vec::new();
+    loop {
+        if tokio::time::timeout(REFRESH, changes.changed()).await.is_ok_and(|changed| changed.is_err()) {
+            return;
+        }
+        let news = dispatcher.snapshot().transitions;
+        let known = news.iter().position(|one| Some(one) == told.as_ref()).unwrap_or(news.len());
+        news[..known].iter().rev().for_each(tell);
+        told = news.into_iter().next().or(told);
+        let Some(path) = file else { continue };
+        tokio::time::sleep(GATHER).await;
+        let targets = dispatcher.saved();
+        if targets.is_empty() && written.is_empty() {
+            continue;
+        }
+        let path = path.to_owned();
+        let to_write = targets.clone();
+        let outcome = tokio::task::spawn_blocking(move || {
+            write(&path, &to_write, SystemTime::now()).map_err(|error| (path, error))
+        });
+        if let Ok(Err((path, error))) = outcome.await {
+            warn!(file = %path.display(), %error, "standings not kept: after a restart they would be learned again");
+        }
+        written = targets;
+    }
+}
+
+/// Keeps what is true at the end.
+pub fn save_now<U: Upstream>(dispatcher: &Dispatcher<U>, file: Option<&Path>) {
+    let Some(path) = file else { return };
+    if let Err(error) = write(path, &dispatcher.saved(), SystemTime::now()) {
+        warn!(file = %path.display(), %error, "standings not kept: after a restart they would be learned again");
+    }
+}
+
+fn tell(transition: &Transition) {
+    let Transition { target, from, to, cause, .. } = transition;
+    let (model, region, resource) = (&*target.model, &*target.region, &*target.resource);
+    let deployment = &*target.deployment;
+    let (before, after) = (from.as_str(), to.as_str());
+    match to {
+        Standing::Out { level } => {
+            warn!(model, region, resource, deployment, from = before, to = after, level, %cause, "standing changed");
+        }
+        Standing::Returning { step } => {
+            info!(model, region, resource, deployment, from = before, to = after, step, %cause, "standing changed");
+        }
+        Standing::Serving | Standing::Suspected => {
+            info!(model, region, resource, deployment, from = before, to = after, %cause, "standing changed");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else_is() {
+        let folder = std::env::temp_dir().join(format!("sealane-standings-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("state.json");
+        let saved = vec![SavedTarget {
+            model: "gpt-4o".into(),
+            resource: "swc".into(),
+            deployment: "chat".into(),
+            level: 2,
+            hold_left: Some(Duration::from_secs(90)),
+            drained: Some(SavedDrain { left: Duration::from_secs(60), reason: "ticket 7".into() }),
+        }];
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        write(&path, &saved, now).unwrap();
+        assert_eq!(read(&path, now + Duration::from_secs(5)).unwrap(), (saved, Duration::from_secs(5)));
+        assert_eq!(read(&path, now - Duration::from_secs(5)).unwrap().1, Duration::ZERO, "a clock set back");
+        let told = |now| read(&path, now).unwrap_err().to_string();
+        assert!(told(now + Duration::from_secs(25 * 3600)).contains("25 h ago"));
+        fs::write(&path, r#"{"version":9,"saved_at":1,"targets":[]}"#).unwrap();
+        assert!(told(now).contains("version 9"));
+        fs::write(&path, "{").unwrap();
+        assert!(told(now).contains("not what this service writes"));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
