@@ -373,28 +373,14 @@ impl Thresholds {
         Ok(self)
     }
 
-    /// The same numbers for a faster world: every span divided by `times`, every count as it is. For demonstrations
-    /// and tests, which cannot wait a minute for a hold; limits of single attempts stay, since networks do not
-    /// hurry.
+    /// The same numbers for a faster world: holds, steps, cool-offs and the time between test calls are divided by
+    /// `times`. For demonstrations and tests, which cannot wait a minute for a hold. What is measured against the
+    /// speed of networks and models (limits, silence, windows of evidence, the validation itself) stays.
     #[must_use]
     pub fn quickened(mut self, times: u32) -> Self {
         let times = times.max(1);
-        let Self { detection, validation, recovery, testing, hedging, .. } = &mut self;
+        let Self { validation, recovery, testing, .. } = &mut self;
         for span in [
-            &mut detection.ratio_window,
-            &mut detection.silence.0,
-            &mut detection.silence_window,
-            &mut detection.slow.0,
-            &mut detection.slow_window,
-            &mut detection.unexpected_window,
-            &mut detection.freeze,
-            &mut detection.own_fault_window,
-            &mut detection.grey_window,
-            &mut validation.spacing,
-            &mut validation.window,
-            &mut validation.shortest_limit,
-            &mut validation.longest_limit,
-            &mut validation.longest_limit_reasoning,
             &mut validation.cool_off.0,
             &mut validation.cool_off.1,
             &mut recovery.hold.0,
@@ -406,7 +392,6 @@ impl Thresholds {
             &mut testing.deep_interval,
             &mut testing.return_interval,
             &mut testing.unproven,
-            &mut hedging.delay,
         ] {
             *span = (*span / times).max(Duration::from_millis(1));
         }

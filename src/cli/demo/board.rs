@@ -12,6 +12,9 @@ use crate::cli::{Output, table::Table};
 /// Width of the bar that shows who serves now, in characters.
 const BAR: usize = 16;
 
+/// Events kept under the table.
+const EVENTS_SHOWN: usize = 12;
+
 /// Draws the state of the demo.
 pub(super) struct Board {
     term: Term,
@@ -61,7 +64,8 @@ impl Board {
         lines.push(String::new());
         lines.extend(calls(scene.tally));
         lines.push(String::new());
-        lines.extend(self.events.iter().cloned());
+        let told = self.events.len().saturating_sub(EVENTS_SHOWN);
+        lines.extend(self.events[told..].iter().cloned());
         // A line that wraps would be two lines to clear.
         let width = usize::from(self.term.size().1);
         let lines: Vec<_> = lines.iter().map(|line| console::truncate_str(line, width, "…")).collect();

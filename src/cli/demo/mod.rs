@@ -1,5 +1,6 @@
 //! `sealane demo`: simulated regions and the real service on this machine, and an outage under live traffic.
 mod board;
+mod standings;
 mod traffic;
 mod world;
 
@@ -15,8 +16,9 @@ use tonic::transport::{Channel, Endpoint};
 
 use self::{
     board::{Board, Scene},
+    standings::Standings,
     traffic::{Tally, Traffic},
-    world::World,
+    world::{QUICKENED, World},
 };
 use super::{
     Output,
@@ -32,7 +34,7 @@ pub(super) struct Demo {
     #[arg(long, default_value = "127.0.0.1:50051")]
     listen: SocketAddr,
     /// How long the outage's story takes.
-    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(4..=3600))]
+    #[arg(long, default_value_t = 42, value_parser = clap::value_parser!(u64).range(4..=3600))]
     seconds: u64,
     /// End after the story: exit code 1 if any call failed.
     #[arg(long, conflicts_with = "no_traffic")]
@@ -84,11 +86,13 @@ impl Demo {
         }
     }
 
-    /// A quarter of the time all is well; then the primary is killed, and revived after two thirds.
+    /// A seventh of the time all is well; then the primary is killed, and revived after a third.
     async fn tell_story(&self, world: &mut World, board: &mut Board) -> anyhow::Result<Tally> {
         let total = Duration::from_secs(self.seconds);
-        let (kill_at, revive_at) = (total / 4, total * 2 / 3);
-        let traffic = Traffic::start(&connect(world.service).await?);
+        let (kill_at, revive_at) = (total / 7, total / 3);
+        let channel = connect(world.service).await?;
+        let traffic = Traffic::start(&channel);
+        let mut standings = Standings::new(channel);
         let start = Instant::now();
         let primary = world.infos.first().map(|region| region.name.clone()).unwrap_or_default();
         let (mut killed, mut revived) = (false, false);
@@ -105,6 +109,9 @@ impl Demo {
                 revived = true;
                 world.revive_primary().await?;
                 board.event(elapsed, &format!("{primary} is back"));
+            }
+            for news in standings.news().await {
+                board.event(elapsed, &news);
             }
             let tally = traffic.tally();
             board.draw(&Scene { elapsed, total, regions: &world.infos, tally: &tally });
@@ -130,6 +137,7 @@ fn introduce(board: &Board, world: &World) {
     for region in &world.infos {
         board.print(&format!("  {:<14} {}   {}", region.name, region.address, region.role));
     }
+    board.print(&format!("\nHolds and steps of the return are {QUICKENED} times shorter here than in earnest."));
     let body = r#"{"model":"gpt-4o","messages":[{"role":"ROLE_USER","content":[{"text":"hi"}]}]}"#;
     board.print("\nTry it from another terminal, now or at the end:\n");
     board.print(&format!("  grpcurl -plaintext -d '{body}' localhost:{port} sealane.v1.InferenceService/Complete\n"));

@@ -16,6 +16,10 @@ const KEY: &str = "simulated-key";
 /// About as long as a short answer takes, so that an outage meets calls under way.
 const LATENCY: Latency = Latency { first_byte_ms: 40, first_token_ms: 120, per_token_ms: 12, jitter_ms: 15 };
 
+/// Holds, steps of the return and pauses between test calls are so many times shorter than in earnest: a minute's
+/// hold would make a dull story.
+pub(super) const QUICKENED: u32 = 12;
+
 const REVIVAL_TRIES: u32 = 50;
 const REVIVAL_PAUSE: Duration = Duration::from_millis(100);
 
@@ -58,6 +62,7 @@ impl World {
         }
         let key = |name: &str| (name == "SIMULATED_KEY").then(|| KEY.to_owned());
         let mut config = Config::from_yaml(&configuration(&infos), "demo", key)?;
+        config.thresholds = config.thresholds.quickened(QUICKENED);
         config.listen_on(listen)?;
         let server = Server::from_config(config).await.map_err(|error| {
             anyhow::anyhow!("{error:#}; if another service runs there, `--listen 127.0.0.1:0` takes a free port")
