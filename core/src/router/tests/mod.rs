@@ -5,6 +5,7 @@ mod properties;
 mod script;
 mod scripts;
 mod tables;
+mod transitions;
 
 use std::{sync::Arc, time::Duration};
 
