@@ -1,5 +1,6 @@
 //! The router told as stories (`scripts`), as tables (`tables`) and as properties (`properties`).
 #![allow(clippy::unwrap_used)]
+mod classes;
 mod model;
 mod properties;
 mod script;
@@ -10,7 +11,10 @@ mod transitions;
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::{domain::*, policy::Policy};
+use crate::{
+    domain::{self, *},
+    policy::Policy,
+};
 
 /// Region of target 0, 1, 2 ...
 const REGIONS: [&str; 4] = ["swc", "weu", "frc", "eus"];
