@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 mod classes;
 mod model;
+mod outages;
 mod properties;
 mod script;
 mod scripts;
