@@ -318,12 +318,14 @@ fn a_stay_out_resets_cool_off_grey_rounds_and_settled_time() {
 }
 
 #[test]
-fn grey_rounds_are_forgotten_after_a_calm() {
+fn a_series_of_validations_ends_with_a_calm_or_a_stay_out() {
     let numbers = Thresholds::default();
-    for (calm, rounds) in [(60, 2), (61, 0)] {
-        let cool_off = CoolOff { span: secs(5), until: now() - secs(calm) };
-        let before = Machine { grey_rounds: 2, cool_off, ..serving() };
-        assert_eq!(before.next(&suspicion(), CALM, now(), &numbers).0.grey_rounds, rounds, "after {calm} s");
+    // Seconds since the cool-off ended, and since it began to serve.
+    for (cooled, serves, rounds) in [(60, 200, 2), (61, 200, 0), (9, 9, 0), (10, 9, 0), (9, 10, 2)] {
+        let cool_off = CoolOff { span: secs(5), until: now() - secs(cooled) };
+        let before = Machine { grey_rounds: 2, cool_off, since: now() - secs(serves), ..serving() };
+        let after = before.next(&suspicion(), CALM, now(), &numbers).0;
+        assert_eq!(after.grey_rounds, rounds, "cooled off {cooled} s ago, serves since {serves} s");
     }
 }
 

@@ -70,7 +70,7 @@ impl Log {
         self.overlays.resize(overlays.len(), None);
         for (at, view) in seen.targets.iter().enumerate() {
             if overlays[at] != self.overlays[at] {
-                let told = overlays[at].as_deref().unwrap_or("open again");
+                let told = overlays[at].as_deref().unwrap_or("neither cooling, drained nor misconfigured any more");
                 self.say(now, &format!("{}: {told}", name(&view.target)));
             }
         }
