@@ -8,7 +8,7 @@ use super::{
     test_call::ESTIMATED_TOKENS,
 };
 use crate::{
-    domain::{Failure, FailureClass, FailureKind, Moment, RoutingOptions, Target, TargetId},
+    domain::{Failure, FailureClass, FailureKind, Moment, RoutingOptions, TargetId},
     policy::PermittedTarget,
 };
 
@@ -37,6 +37,8 @@ impl Router {
         for index in 0..self.health.len() {
             self.pass_time(index, now);
         }
+        // A drain may have taken the last good target.
+        self.serve_the_stranded(now);
         self.pins.sweep(now);
         let tests = self.order_tests(now);
         Due { tests, next: self.next_due(now) }
@@ -167,11 +169,12 @@ impl Router {
             return None;
         }
         let limit = self.thresholds.validation.longest_limit;
-        resource.cheap_busy_until = Some(now + limit * 2);
+        let place_until = now + limit * 2;
+        resource.cheap_busy_until = Some(place_until);
         let targets = resource.targets.clone();
         let target = targets.iter().find_map(|id| self.permitted_test(usize::from(id.0)))?;
         let (kind, purpose) = (TestKind::Cheap, TestPurpose::Background);
-        Some(TestOrder { target, kind, purpose, fresh_connection: false, limit, epoch: 0 })
+        Some(TestOrder { target, kind, purpose, fresh_connection: false, limit, epoch: 0, place_until })
     }
 
     /// A deep call to the target; `None` if no policy lets anything be sent there.
@@ -180,9 +183,9 @@ impl Router {
         let health = self.health.get_mut(index)?;
         let live_median = health.baseline.quantiles().map(|known| known.median);
         let limit = health.tests.limit(target.target(), live_median, &self.thresholds);
-        health.tests.begin(limit, now);
+        let place_until = health.tests.begin(limit, now);
         let epoch = health.machine.epoch;
-        Some(TestOrder { target, kind: TestKind::Deep, purpose, fresh_connection: fresh, limit, epoch })
+        Some(TestOrder { target, kind: TestKind::Deep, purpose, fresh_connection: fresh, limit, epoch, place_until })
     }
 
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
@@ -213,14 +216,15 @@ impl Router {
     pub fn tested(&mut self, order: &TestOrder, result: &TestResult, now: Moment) {
         let index = usize::from(order.target.target().id.0);
         match order.kind {
-            TestKind::Cheap => self.cheap_ended(order.target.target(), result, now),
+            TestKind::Cheap => self.cheap_ended(order, result, now),
             TestKind::Deep => self.deep_ended(index, order, result, now),
         }
     }
 
     fn deep_ended(&mut self, index: usize, order: &TestOrder, result: &TestResult, now: Moment) {
         let Some(health) = self.health.get_mut(index) else { return };
-        health.tests.busy_until = None;
+        health.tests.end(order.place_until);
+        let current = order.epoch == health.machine.epoch;
         let verdict = match result {
             TestResult::Passed { first_content, tokens } => {
                 health.tests.passed(*first_content, *tokens, now);
@@ -237,7 +241,7 @@ impl Router {
         self.signal(index, &Signal::Tested { epoch: order.epoch, verdict }, now);
         match verdict {
             Verdict::Passed => self.serve_the_stranded(now),
-            Verdict::Failed(failure) if !self.is_own_fault(now) => self.idle_failure(index, failure, now),
+            Verdict::Failed(failure) if current && !self.is_own_fault(now) => self.idle_failure(index, failure, now),
             _ => {}
         }
         self.revision += 1;
@@ -286,7 +290,8 @@ impl Router {
         self.look(index, now);
     }
 
-    fn cheap_ended(&mut self, target: &Target, result: &TestResult, now: Moment) {
+    fn cheap_ended(&mut self, order: &TestOrder, result: &TestResult, now: Moment) {
+        let target = order.target.target();
         let index = usize::from(target.id.0);
         let failure = match result {
             TestResult::Passed { .. } => None,
@@ -300,7 +305,7 @@ impl Router {
             self.answered(index, now);
         }
         let Some(resource) = self.resources.get_mut(target.resource_index) else { return };
-        resource.cheap_busy_until = None;
+        resource.cheap_busy_until.take_if(|until| *until == order.place_until);
         let Some(failure) = failure else {
             resource.cheap_failures = 0;
             return;

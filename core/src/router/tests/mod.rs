@@ -6,6 +6,7 @@ mod outages;
 mod properties;
 mod script;
 mod scripts;
+mod sequences;
 mod tables;
 mod transitions;
 

@@ -10,7 +10,7 @@ mod pair;
 mod rules;
 
 use super::*;
-use crate::router::standing::{CoolOff, Verdict};
+use crate::router::standing::{CoolOff, Traffic, Verdict};
 
 /// What is checked: [`Machine::next`], or something broken in its place.
 type Rule = fn(&Machine, &Signal, Circumstances, Moment, &Thresholds) -> (Machine, Option<Cause>);
@@ -44,19 +44,21 @@ enum Event {
     Tick,
 }
 
+const GREY: Traffic = Traffic::Grey { failed: 9, attempts: 20 };
+
 /// An event and what else holds at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Step {
     event: Event,
     own_fault: bool,
-    grey: bool,
+    traffic: Traffic,
     failing: bool,
 }
 
 impl Step {
     /// In a world where all else is well.
     const fn plain(event: Event) -> Self {
-        Self { event, own_fault: false, grey: false, failing: false }
+        Self { event, own_fault: false, traffic: Traffic::Sound, failing: false }
     }
 
     /// Every event in all circumstances, whether or not they should matter to it.
@@ -64,8 +66,10 @@ impl Step {
         use Event::*;
         let mut steps = vec![];
         for event in [Suspicion, Passed, Failed, Throttled, Void, ResourceDown, Tick] {
-            for (own_fault, grey, failing) in flags() {
-                steps.push(Self { event, own_fault, grey, failing });
+            for (own_fault, failing) in [(false, false), (false, true), (true, false), (true, true)] {
+                for traffic in [Traffic::Sound, Traffic::TooLittle, GREY] {
+                    steps.push(Self { event, own_fault, traffic, failing });
+                }
             }
         }
         for event in [Served, FailedHere, Needed, Ordered, StalePassed, StaleFailed] {
@@ -78,11 +82,18 @@ impl Step {
     fn different() -> Vec<Self> {
         use Event::*;
         let plain = [Served, FailedHere, StalePassed].map(Self::plain);
-        let with = |own_fault, grey, failing| move |event| Self { event, own_fault, grey, failing };
-        let well = [Suspicion, Passed, Failed, Throttled, ResourceDown, Ordered, Tick].map(with(false, false, false));
-        let own = [Suspicion, Passed, Failed, ResourceDown, FailedHere, Tick].map(with(true, false, false));
-        let failing = [Passed, Throttled].map(with(false, false, true));
-        plain.into_iter().chain(well).chain(own).chain(failing).chain([with(false, true, false)(Passed)]).collect()
+        let with = |own_fault, traffic, failing| move |event| Self { event, own_fault, traffic, failing };
+        let sound = Traffic::Sound;
+        let well = [Suspicion, Passed, Failed, Throttled, ResourceDown, Ordered, Tick].map(with(false, sound, false));
+        let own = [Suspicion, Passed, Failed, ResourceDown, FailedHere, Tick].map(with(true, sound, false));
+        let failing = [Passed, Throttled].map(with(false, sound, true));
+        plain
+            .into_iter()
+            .chain(well)
+            .chain(own)
+            .chain(failing)
+            .chain([GREY, Traffic::TooLittle].map(|traffic| with(false, traffic, false)(Passed)))
+            .collect()
     }
 
     fn signal(self, epoch: u64) -> Signal {
@@ -106,17 +117,13 @@ impl Step {
 
     fn circumstances(self) -> Circumstances {
         Circumstances {
-            grey: self.grey.then_some((9, 20)),
+            traffic: self.traffic,
             failing: self.failing,
             own_fault: self.own_fault,
             jitter: 0,
             reasoning: false,
         }
     }
-}
-
-fn flags() -> impl Iterator<Item = (bool, bool, bool)> {
-    (0..8u8).map(|bits| (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0))
 }
 
 /// A target, as the checker sees it.

@@ -32,7 +32,9 @@ const RULES: [(&str, Kept); 12] = [
                 Phase::Suspected { .. } => match it.step.event {
                     Event::Failed => it.before.witness.failed + 1 >= numbers.calls,
                     Event::Tick => it.before.witness.held >= numbers.window.as_secs(),
-                    Event::Passed => it.step.grey && it.before.machine.grey_rounds + 1 >= it.numbers.detection.grey.2,
+                    Event::Passed => {
+                        it.step.traffic == GREY && it.before.machine.grey_rounds + 1 >= it.numbers.detection.grey.2
+                    }
                     event => event == Event::ResourceDown,
                 },
                 Phase::Returning { .. } => {
