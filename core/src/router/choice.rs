@@ -274,7 +274,7 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
     // Each good one has failed this call, or is throttled.
     let good_cannot = permitted.iter().all(|target| {
         let health = &router.health[index(target)];
-        !health.is_good() || call.has_tried(target.target().id) || health.cooling_until(now).is_some()
+        !health.is_good() || call.has_failed_at(target.target().id) || health.cooling_until(now).is_some()
     });
     for (at, target) in permitted.iter().enumerate() {
         let Some(health) = open(target) else { continue };

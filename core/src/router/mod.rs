@@ -337,7 +337,7 @@ impl Router {
             health.elsewhere = Window::new(self.thresholds.detection.grey_window);
         }
         match to {
-            Standing::Suspected => self.begin_validation(index),
+            Standing::Suspected => self.begin_validation(index, now),
             Standing::Out { .. } => {
                 let unconnected = health.tests.unconnected;
                 health.left = Some(now);

@@ -37,6 +37,8 @@ impl Router {
         for index in 0..self.health.len() {
             self.pass_time(index, now);
         }
+        // A drain may have taken the last good target.
+        self.serve_the_stranded(now);
         self.pins.sweep(now);
         let tests = self.order_tests(now);
         Due { tests, next: self.next_due(now) }
@@ -172,11 +174,13 @@ impl Router {
             return None;
         }
         let limit = self.thresholds.validation.longest_limit;
-        resource.cheap_busy_until = Some(now + limit * 2);
+        let place_until = now + limit * 2;
+        resource.cheap_busy_until = Some(place_until);
         let targets = resource.targets.clone();
         let target = targets.iter().find_map(|id| self.permitted_test(usize::from(id.0)))?;
         let (kind, purpose) = (TestKind::Cheap, TestPurpose::Background);
-        Some(TestOrder { target, kind, purpose, fresh_connection: false, limit, epoch: 0, ordered: now })
+        let fresh_connection = false;
+        Some(TestOrder { target, kind, purpose, fresh_connection, limit, epoch: 0, ordered: now, place_until })
     }
 
     /// A deep call to the target; `None` if no policy lets anything be sent there.
@@ -185,10 +189,10 @@ impl Router {
         let health = self.health.get_mut(index)?;
         let live_median = health.baseline.quantiles().map(|known| known.median);
         let limit = health.tests.limit(target.target(), live_median, &self.thresholds);
-        health.tests.begin(limit, now);
+        let place_until = health.tests.begin(limit, now);
         let epoch = health.machine.epoch;
-        let kind = TestKind::Deep;
-        Some(TestOrder { target, kind, purpose, fresh_connection: fresh, limit, epoch, ordered: now })
+        let (kind, fresh_connection) = (TestKind::Deep, fresh);
+        Some(TestOrder { target, kind, purpose, fresh_connection, limit, epoch, ordered: now, place_until })
     }
 
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
@@ -219,14 +223,15 @@ impl Router {
     pub fn tested(&mut self, order: &TestOrder, result: &TestResult, now: Moment) {
         let index = usize::from(order.target.target().id.0);
         match order.kind {
-            TestKind::Cheap => self.cheap_ended(order.target.target(), result, now),
+            TestKind::Cheap => self.cheap_ended(order, result, now),
             TestKind::Deep => self.deep_ended(index, order, result, now),
         }
     }
 
     fn deep_ended(&mut self, index: usize, order: &TestOrder, result: &TestResult, now: Moment) {
         let Some(health) = self.health.get_mut(index) else { return };
-        health.tests.busy_until = None;
+        health.tests.end(order.place_until);
+        let current = order.epoch == health.machine.epoch;
         let verdict = match result {
             TestResult::Passed { first_content, tokens } => {
                 health.tests.passed(*first_content, *tokens, now);
@@ -244,7 +249,7 @@ impl Router {
         self.signal(index, &Signal::Tested { epoch: order.epoch, verdict }, now);
         match verdict {
             Verdict::Passed => self.serve_the_stranded(now),
-            Verdict::Failed(failure) if !self.is_own_fault(now) => self.idle_failure(index, failure, now),
+            Verdict::Failed(failure) if current && !self.is_own_fault(now) => self.idle_failure(index, failure, now),
             _ => {}
         }
         self.revision += 1;
@@ -293,7 +298,8 @@ impl Router {
         self.look(index, now);
     }
 
-    fn cheap_ended(&mut self, target: &Target, result: &TestResult, now: Moment) {
+    fn cheap_ended(&mut self, order: &TestOrder, result: &TestResult, now: Moment) {
+        let target = order.target.target();
         let index = usize::from(target.id.0);
         let failure = match result {
             TestResult::Passed { .. } => None,
@@ -307,7 +313,7 @@ impl Router {
             self.answered(index, now);
         }
         let Some(resource) = self.resources.get_mut(target.resource_index) else { return };
-        resource.cheap_busy_until = None;
+        resource.cheap_busy_until.take_if(|until| *until == order.place_until);
         let Some(failure) = failure else {
             resource.cheap_failures = 0;
             return;
@@ -344,7 +350,7 @@ impl Router {
 
     /// A validation also asks the suspect's siblings, to see how far the trouble reaches, and the next target
     /// elsewhere, to see whether it is fit to take over and whether anything can be reached from here at all.
-    pub(super) fn begin_validation(&mut self, index: usize) {
+    pub(super) fn begin_validation(&mut self, index: usize, now: Moment) {
         let Some(suspect) = self.routes.targets().get(index).cloned() else { return };
         if let Some(health) = self.health.get_mut(index) {
             health.tests.ordered = 0;
@@ -363,6 +369,11 @@ impl Router {
         // Another region says more than another resource of the same one, and the same model more than another.
         let standby =
             others.into_iter().min_by_key(|other| (other.region == suspect.region, other.model != suspect.model));
+        let known = |target: &&Arc<Target>| {
+            let proven = self.health.get(usize::from(target.id.0)).and_then(TargetHealth::last_proven);
+            proven.is_some_and(|at| now.since(at) <= self.thresholds.validation.spacing)
+        };
+        let standby = standby.filter(|target| !known(target));
         let asked: Vec<TargetId> = siblings.into_iter().chain(standby).map(|target| target.id).collect();
         self.to_compare.extend(asked.into_iter().map(|target| (suspect.id, target)));
     }
