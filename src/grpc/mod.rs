@@ -8,6 +8,7 @@ mod decode;
 mod decode_chat;
 mod embedding;
 mod encode;
+mod encode_region;
 mod encode_stream;
 mod explain;
 mod health;

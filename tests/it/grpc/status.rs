@@ -69,3 +69,18 @@ async fn a_silence_that_is_too_short_or_too_long_is_refused() {
         assert_eq!(told(&status), "InvalidArgument INVALID_REQUEST");
     }
 }
+
+#[tokio::test]
+async fn a_watch_lasts_as_long_as_its_caller_allows() {
+    let service = Service::start(Scripted::default()).await;
+    let mut request = tonic::Request::new(pb::WatchRegionStatusRequest::default());
+    request.metadata_mut().insert("grpc-timeout", "300m".parse().unwrap());
+    let mut watch = service.regions().await.watch_region_status(request).await.unwrap().into_inner();
+    watch.message().await.unwrap().expect("the view at once");
+    let over = tokio::time::timeout(Duration::from_secs(20), watch.message()).await.expect("it ends").unwrap_err();
+    assert_eq!(told(&over), "DeadlineExceeded DEADLINE_EXCEEDED");
+    let mut request = tonic::Request::new(pb::WatchRegionStatusRequest::default());
+    request.metadata_mut().insert("grpc-timeout", "soon".parse().unwrap());
+    let refused = service.regions().await.watch_region_status(request).await.unwrap_err();
+    assert_eq!(told(&refused), "InvalidArgument INVALID_REQUEST");
+}
