@@ -96,14 +96,17 @@ impl ServerSettings {
         let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
         regions.sort_unstable();
         regions.dedup();
-        let caller =
-            |name: &Arc<str>, policy: &Arc<Policy>| Caller { name: Arc::clone(name), policy: Arc::clone(policy) };
+        let caller = |name: &Arc<str>, policy: &Arc<Policy>, operator: bool| Caller {
+            name: Arc::clone(name),
+            policy: Arc::clone(policy),
+            operator,
+        };
         let callers = if config.callers.is_empty() {
-            Callers::Anyone(caller(&"".into(), &config.default_policy))
+            // Whoever reaches a service on loopback could as well stop it.
+            Callers::Anyone(caller(&"".into(), &config.default_policy, true))
         } else {
-            Callers::Known(
-                config.callers.iter().map(|one| (one.token.clone(), caller(&one.name, &one.policy))).collect(),
-            )
+            let known = config.callers.iter();
+            Callers::Known(known.map(|one| (one.token.clone(), caller(&one.name, &one.policy, one.operator))).collect())
         };
         Self {
             listen: config.listen,
@@ -226,7 +229,8 @@ fn routes<U: Upstream>(
 ) -> anyhow::Result<Routes> {
     let rules = Arc::clone(&settings.rules);
     let inference = InferenceServiceServer::new(Inference::new(Arc::clone(dispatcher), Arc::clone(&rules)));
-    let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), rules));
+    let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), Arc::clone(&rules)));
+    let operator = OperatorServiceServer::new(Operator::new(Arc::clone(dispatcher), rules));
     let health = HealthServer::new(HealthService::new(&SERVICES, condition, settings.rules.stopping.clone()));
     let mut routes = RoutesBuilder::default();
     routes
@@ -237,7 +241,7 @@ fn routes<U: Upstream>(
                 .send_compressed(Gzip),
         )
         .add_service(regions.accept_compressed(Gzip).send_compressed(Gzip))
-        .add_service(OperatorServiceServer::new(Operator).accept_compressed(Gzip).send_compressed(Gzip))
+        .add_service(operator.accept_compressed(Gzip).send_compressed(Gzip))
         .add_service(health.accept_compressed(Gzip).send_compressed(Gzip));
     if settings.reflection {
         // Old tools (Python's grpcio-reflection, grpcurl 1.8) speak v1alpha only.

@@ -3,9 +3,7 @@
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 use sealane_core::{
-    domain::{
-        ModelKind, Moment, ProcessingScope, Quota, RoutingOptions, Sku, Target, TargetId, UpstreamStream,
-    },
+    domain::{ModelKind, Moment, ProcessingScope, Quota, RoutingOptions, Sku, Target, TargetId, UpstreamStream},
     policy::Policy,
     router::{Call, CallTerms, Decision, Delivery, Observation, Router, Routes, Thresholds},
 };
@@ -72,6 +70,9 @@ fn main() {
     for workflows in [0, 1, 1_000, 10_000] {
         let mut runs: Vec<f64> = (0..REPEATS).map(|_| measure(workflows)).collect();
         runs.sort_by(f64::total_cmp);
-        println!("choose + first_content + observe, 5 targets, {workflows:>6} workflows: {:>6.0} ns", runs[REPEATS / 2]);
+        println!(
+            "choose + first_content + observe, 5 targets, {workflows:>6} workflows: {:>6.0} ns",
+            runs[REPEATS / 2]
+        );
     }
 }

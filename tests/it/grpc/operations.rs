@@ -147,9 +147,6 @@ async fn methods_whose_time_has_not_come_say_so() {
     let mut inference = service.inference().await;
     let status = inference.embed_stream(tokio_stream::iter([])).await.unwrap_err();
     assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED");
-    let mut operator = pb::operator_service_client::OperatorServiceClient::new(service.channel().await);
-    let status = operator.drain(pb::DrainRequest::default()).await.unwrap_err();
-    assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED");
 }
 
 #[test]

@@ -5,7 +5,10 @@ use sealane::{
     clock::Clock,
     grpc::{
         Caller, Callers, DeadlineRules, InferenceRules,
-        pb::{self, inference_service_client::InferenceServiceClient, region_service_client::RegionServiceClient},
+        pb::{
+            self, inference_service_client::InferenceServiceClient, operator_service_client::OperatorServiceClient,
+            region_service_client::RegionServiceClient,
+        },
     },
     server::{Server, ServerSettings},
 };
@@ -44,7 +47,7 @@ impl Default for Wanted {
     fn default() -> Self {
         let policy = Policy::unrestricted();
         Self {
-            callers: Callers::Anyone(Caller { name: "".into(), policy: Arc::new(policy.clone()) }),
+            callers: Callers::Anyone(Caller { name: "".into(), policy: Arc::new(policy.clone()), operator: true }),
             policy,
             max_request_bytes: 1 << 20,
             max_response_bytes: 1 << 20,
@@ -148,6 +151,10 @@ impl Service {
 
     pub async fn inference(&self) -> InferenceServiceClient<Channel> {
         InferenceServiceClient::new(self.channel().await)
+    }
+
+    pub async fn operator(&self) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.channel().await)
     }
 
     pub async fn regions(&self) -> RegionServiceClient<Channel> {
