@@ -1,5 +1,6 @@
 //! What one call costs in the router: `choose` and `observe`, uncontended, with five targets. Prints nanoseconds; run
 //! with `cargo bench -p sealane-core`.
+#![allow(clippy::print_stdout)]
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 use sealane_core::{

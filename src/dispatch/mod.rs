@@ -20,7 +20,7 @@ use sealane_core::{
     policy::Policy,
     router::{Call, CallTerms, Delivery, Route, Router, SavedTarget, Snapshot, TestOrder, TestResult},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use self::{
     error::{CallError, CallFailure},
@@ -48,6 +48,8 @@ pub struct Dispatcher<U> {
     router: Mutex<Router>,
     clock: Clock,
     revision: watch::Sender<u64>,
+    /// Wakes attempts in flight, in the order in which they began to wait (`watch` wakes in a random one).
+    changed: Notify,
     failures_told: FloodGate,
 }
 
@@ -73,7 +75,7 @@ impl<U: Upstream> Dispatcher<U> {
     pub fn new(upstream: U, router: Router, clock: Clock) -> Self {
         let (revision, _) = watch::channel(router.revision());
         let failures_told = FloodGate::new(FAILURE_LINES_PER_SECOND);
-        Self { upstream, router: Mutex::new(router), clock, revision, failures_told }
+        Self { upstream, router: Mutex::new(router), clock, revision, changed: Notify::new(), failures_told }
     }
 
     /// The clock that deadlines are counted by.
@@ -104,6 +106,8 @@ impl<U: Upstream> Dispatcher<U> {
             let tick = self.clock.now() + LONGEST_TICK;
             let sleep = tokio::time::sleep_until(self.clock.instant(due.next.map_or(tick, |at| at.min(tick))));
             tokio::select! {
+                // Chance is an argument: the same seed must tell the same story.
+                biased;
                 () = sleep => {}
                 changed = changes.changed() => if changed.is_err() { return },
             }
@@ -133,7 +137,9 @@ impl<U: Upstream> Dispatcher<U> {
 
     fn announce(&self) {
         let revision = self.router().revision();
-        self.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        if self.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision) {
+            self.changed.notify_waiters();
+        }
     }
 
     fn route(&self, model: &str, kind: ModelKind) -> Result<Arc<Route>, CallError> {

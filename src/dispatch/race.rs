@@ -2,6 +2,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    sync::Arc,
     task::Poll,
 };
 
@@ -11,7 +12,7 @@ use sealane_core::{
 };
 
 use super::{
-    CallError,
+    CallError, Dispatcher,
     run::{Beside, Run, Started},
 };
 use crate::upstream::{AttemptOrder, Upstream};
@@ -29,15 +30,20 @@ where
     U: Upstream,
     F: Future<Output = Answer<T>> + Send,
 {
+    let dispatcher = Arc::clone(&run.dispatcher);
     loop {
+        // Before the choice, so that no change after it is missed.
+        let mut changes = dispatcher.changes();
         let Started { ticket, order, mut protect_at } = run.next_attempt().await?;
         let mut first = pin!(attempt(order));
         let mut first_runs = true;
         // Rarely more than one, and none at all unless a target is in trouble.
         let mut beside: Vec<(Ticket, Pin<Box<F>>)> = Vec::new();
-        let mut changes = run.dispatcher.changes();
         loop {
             let step = {
+                let changed = dispatcher.changed.notified();
+                let changed_already = changes.has_changed().unwrap_or(false);
+                changes.mark_unchanged();
                 let answers = poll_fn(|cx| {
                     if first_runs && let Poll::Ready(answer) = first.as_mut().poll(cx) {
                         return Poll::Ready((ticket, answer));
@@ -52,8 +58,9 @@ where
                 tokio::select! {
                     biased;
                     (ticket, answer) = answers => Some((ticket, answer)),
-                    _ = changes.changed() => None,
-                    () = until(run, protect_at) => None,
+                    () = changed, if !changed_already => None,
+                    () = std::future::ready(()), if changed_already => None,
+                    () = until(&dispatcher, protect_at), if protect_at.is_some() => None,
                 }
             };
             match step {
@@ -87,9 +94,8 @@ where
     }
 }
 
-async fn until<U: Upstream>(run: &Run<U>, moment: Option<Moment>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(run.dispatcher.clock().instant(moment)).await,
-        None => std::future::pending().await,
+async fn until<U: Upstream>(dispatcher: &Dispatcher<U>, moment: Option<Moment>) {
+    if let Some(moment) = moment {
+        tokio::time::sleep_until(dispatcher.clock.instant(moment)).await;
     }
 }

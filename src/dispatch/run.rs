@@ -240,9 +240,9 @@ impl<U: Upstream> Run<U> {
         self.call.interrupted();
     }
 
-    /// The target of the last attempt, and the word for how it failed.
+    /// The target whose content the caller has seen, and the word for how it failed.
     pub(super) fn last_failure(&self) -> Option<(Arc<Target>, &'static str)> {
-        let record = self.records.last()?;
+        let record = self.records.get((self.serving? as usize).checked_sub(1)?)?;
         match &record.result {
             Some(AttemptResult::Failed { kind, .. }) => Some((Arc::clone(&record.target), kind.as_str())),
             _ => None,

@@ -4,6 +4,7 @@ mod azure;
 mod cli;
 mod config;
 mod conformance;
+mod dispatch;
 mod grpc;
 mod layers;
 mod regions;

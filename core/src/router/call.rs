@@ -115,8 +115,10 @@ impl Call {
         self.terms.deadline.since(now)
     }
 
+    /// It runs there or failed there. An attempt that was given up because another one won has proven nothing, and
+    /// its target may still rescue the call.
     pub(super) fn has_tried(&self, target: TargetId) -> bool {
-        self.tried.iter().any(|tried| tried.target == target)
+        self.tried.iter().any(|tried| tried.target == target && (tried.running || tried.failure.is_some()))
     }
 
     pub(super) fn running(&self) -> usize {
@@ -131,7 +133,7 @@ impl Call {
     }
 
     pub(super) fn last_failure(&self) -> Option<&FailureKind> {
-        self.tried.last().and_then(|tried| tried.failure.as_ref())
+        self.tried.iter().rev().find_map(|tried| tried.failure.as_ref())
     }
 
     pub(super) fn failures(&self) -> impl Iterator<Item = &FailureKind> {
