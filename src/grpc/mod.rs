@@ -23,7 +23,7 @@ pub use auth::{Caller, Callers};
 pub use deadline::DeadlineRules;
 pub use embedding::Embedding;
 pub use explain::{Explain, Explained, Explaining};
-pub use health::{Condition, HealthService};
+pub use health::{Condition, HealthService, HoldDown};
 pub use inference::{EventStream, Inference, InferenceRules};
 pub use operator::Operator;
 pub use region::Regions;

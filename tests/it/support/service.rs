@@ -38,6 +38,7 @@ pub struct Wanted {
     pub max_request_bytes: usize,
     pub max_response_bytes: usize,
     pub upstream_stream: UpstreamStream,
+    pub upstream_hold_down: Duration,
     pub drain_delay: Duration,
     pub drain_grace: Duration,
     pub thresholds: Thresholds,
@@ -52,6 +53,7 @@ impl Default for Wanted {
             max_request_bytes: 1 << 20,
             max_response_bytes: 1 << 20,
             upstream_stream: UpstreamStream::Auto,
+            upstream_hold_down: Duration::from_millis(200),
             drain_delay: Duration::ZERO,
             drain_grace: Duration::from_secs(5),
             thresholds: without_test_calls(),
@@ -125,6 +127,7 @@ impl Service {
             max_concurrent_streams: 256,
             reflection: true,
             state_file: None,
+            upstream_hold_down: wanted.upstream_hold_down,
             drain_delay: wanted.drain_delay,
             drain_grace: wanted.drain_grace,
         };
