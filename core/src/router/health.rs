@@ -6,7 +6,7 @@ use super::{
     baseline::Baseline,
     detector::{Detector, Window, reaches},
     open::{Open, OpenAttempts},
-    standing::Phase,
+    standing::{Phase, Traffic},
     test_call::TestState,
 };
 use crate::domain::{FailureClass, FailureKind, Moment, Quota, Target};
@@ -203,11 +203,17 @@ impl TargetHealth {
         }
     }
 
-    /// Calls that failed here and succeeded elsewhere, of how many, if they satisfy the grey rule.
-    pub(super) fn grey(&self, numbers: &Thresholds, now: Moment) -> Option<(u32, u32)> {
+    /// What traffic says of it since trouble began.
+    pub(super) fn traffic(&self, numbers: &Thresholds, now: Moment) -> Traffic {
         let (failed, attempts) = self.elsewhere.counts(now);
         let (percent, fewest, _) = numbers.detection.grey;
-        reaches((percent, fewest), failed, attempts).then_some((failed, attempts))
+        if attempts < fewest {
+            Traffic::TooLittle
+        } else if reaches((percent, fewest), failed, attempts) {
+            Traffic::Grey { failed, attempts }
+        } else {
+            Traffic::Sound
+        }
     }
 
     /// Azure's hint is a floor that cannot be trusted raw: 0 and 24 hours have both been seen. A hint at the floor

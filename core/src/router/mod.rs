@@ -58,9 +58,10 @@ use std::{
 use self::{
     affinity::{Affinity as Pins, Workflow},
     budget::RetryBudget,
+    detector::Window,
     health::TargetHealth,
     resource::ResourceHealth,
-    standing::{Circumstances, Machine, Phase, Signal},
+    standing::{Circumstances, Machine, Phase, Signal, Traffic},
     test_call::TokenBudget,
 };
 use crate::{
@@ -304,7 +305,7 @@ impl Router {
         let (Some(health), Some(target)) = (self.health.get(index), self.routes.targets().get(index)) else { return };
         let trouble = !matches!(signal, Signal::LiveServed);
         let around = Circumstances {
-            grey: trouble.then(|| health.grey(&self.thresholds, now)).flatten(),
+            traffic: if trouble { health.traffic(&self.thresholds, now) } else { Traffic::TooLittle },
             failing: trouble && health.detector.mostly_failing(now),
             own_fault: trouble && self.is_own_fault(now),
             jitter,
@@ -331,6 +332,10 @@ impl Router {
         let target = Arc::clone(target);
         self.transitions.push_front(Transition { at: now, target, from, to, cause: cause.clone() });
         self.transitions.truncate(TRANSITIONS_KEPT);
+        if to == Standing::Suspected && before.is_calm(now, &self.thresholds) {
+            // The calm before says nothing of the trouble now.
+            health.elsewhere = Window::new(self.thresholds.detection.grey_window);
+        }
         match to {
             Standing::Suspected => self.begin_validation(index, now),
             Standing::Out { .. } => {

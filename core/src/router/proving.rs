@@ -178,7 +178,8 @@ impl Router {
     fn order(&mut self, index: usize, purpose: TestPurpose, fresh: bool, now: Moment) -> Option<TestOrder> {
         let target = self.permitted_test(index)?;
         let health = self.health.get_mut(index)?;
-        let limit = health.tests.limit(target.target(), &self.thresholds);
+        let live_median = health.baseline.quantiles().map(|known| known.median);
+        let limit = health.tests.limit(target.target(), live_median, &self.thresholds);
         health.tests.begin(limit, now);
         let epoch = health.machine.epoch;
         Some(TestOrder { target, kind: TestKind::Deep, purpose, fresh_connection: fresh, limit, epoch })

@@ -117,8 +117,8 @@ pub(super) enum Verdict {
 /// What else matters at the moment of a signal.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Circumstances {
-    /// Calls that failed here and succeeded elsewhere, of how many, if they are as many as the grey rule asks.
-    pub(super) grey: Option<(u32, u32)>,
+    /// What live traffic says, whatever test calls say.
+    pub(super) traffic: Traffic,
     /// At least half of the live attempts fail.
     pub(super) failing: bool,
     /// The trouble is our own: no level rises.
@@ -127,6 +127,18 @@ pub(super) struct Circumstances {
     pub(super) jitter: i32,
     /// Needs longer validations.
     pub(super) reasoning: bool,
+}
+
+/// What live traffic says of a target since trouble began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Traffic {
+    /// Too few attempts to say anything.
+    #[default]
+    TooLittle,
+    /// Few calls fail here that succeed elsewhere.
+    Sound,
+    /// Many do: the grey rule counts this round.
+    Grey { failed: u32, attempts: u32 },
 }
 
 impl Machine {
@@ -212,12 +224,16 @@ impl Machine {
 
     fn suspect(&mut self, around: Circumstances, now: Moment, numbers: &Thresholds) {
         let window = numbers.validation.round(around.reasoning);
-        // After a long calm the cool-off begins anew.
-        if now.since(self.cool_off.until) > numbers.validation.cool_off.1 {
+        if self.is_calm(now, numbers) {
             self.cool_off.span = numbers.validation.cool_off.0;
             self.grey_rounds = 0;
         }
         self.enter(Phase::Suspected { failed: 0, ends: now + window }, now);
+    }
+
+    /// No suspicion for long: the next one begins a new story.
+    pub(super) fn is_calm(&self, now: Moment, numbers: &Thresholds) -> bool {
+        now.since(self.cool_off.until) > numbers.validation.cool_off.1 || self.epoch == 0
     }
 
     /// Only real traffic lowers the level: neither test calls nor idleness do.
@@ -269,15 +285,16 @@ impl Machine {
 
     /// A test call passed. That acquits, unless traffic has said otherwise for several rounds.
     fn passed(&mut self, around: Circumstances, now: Moment, numbers: &Thresholds) -> Cause {
-        match around.grey {
-            Some((failed, attempts)) if !around.own_fault => {
+        match around.traffic {
+            Traffic::Grey { failed, attempts } if !around.own_fault => {
                 self.grey_rounds += 1;
                 if self.grey_rounds >= numbers.detection.grey.2 {
                     let cause = Cause::Grey { failed, attempts, rounds: self.grey_rounds };
                     return self.leave(cause, around, now, numbers);
                 }
             }
-            _ => self.grey_rounds = 0,
+            Traffic::Sound => self.grey_rounds = 0,
+            Traffic::Grey { .. } | Traffic::TooLittle => {}
         }
         self.acquitted(Cause::TestPassed, around, now, numbers)
     }
@@ -286,8 +303,9 @@ impl Machine {
         let (shortest, longest) = numbers.validation.cool_off;
         let span = self.cool_off.span.clamp(shortest, longest);
         self.cool_off.until = now + span;
-        // While most calls fail the next look comes as soon as this one did.
-        if !around.failing && !around.own_fault {
+        // While traffic fails the next look comes as soon as this one did.
+        let troubled = around.failing || around.own_fault || matches!(around.traffic, Traffic::Grey { .. });
+        if !troubled {
             self.cool_off.span = (span * 2).min(longest);
         }
         self.enter(Phase::Serving, now);

@@ -138,13 +138,16 @@ impl TestState {
         }
     }
 
-    /// A deep call passes within this: 2.5 of the target's own medians, within bounds.
-    pub(super) fn limit(&self, target: &Target, numbers: &Thresholds) -> Duration {
+    /// A deep call passes within this: 2.5 of the target's own medians, within bounds. Live calls are no quicker than
+    /// these few words, so their median bounds it too, and a target that traffic proves needs no calls of its own.
+    pub(super) fn limit(&self, target: &Target, live_median: Option<Duration>, numbers: &Thresholds) -> Duration {
         let validation = &numbers.validation;
         let longest = if target.reasoning { validation.longest_limit_reasoning } else { validation.longest_limit };
         let mut known = self.latencies.clone();
         known.sort_unstable();
-        match known.get(known.len() / 2) {
+        let own = known.get(known.len() / 2).copied();
+        let median = [own, live_median].into_iter().flatten().min();
+        match median {
             Some(median) => median.mul_f64(2.5).clamp(validation.shortest_limit, longest),
             None => longest,
         }
