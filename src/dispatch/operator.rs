@@ -17,7 +17,7 @@ const ROUND_GRACE: Duration = Duration::from_secs(15);
 pub struct Validated {
     /// The target.
     pub target: Arc<Target>,
-    /// Deep calls made since the order.
+    /// Deep calls made for the order, or under way when it came.
     pub calls: u64,
     /// Those of them that passed.
     pub passed: u64,
@@ -70,13 +70,55 @@ impl<U: Upstream> Dispatcher<U> {
 }
 
 fn verdict(before: &TargetReport, after: TargetReport) -> Validated {
-    let calls = after.calls - before.calls;
-    // A call that ran already when the order came may have passed since; it was not ordered.
-    let passed = (after.passed - before.passed).min(calls);
+    let passed = after.passed - before.passed;
+    // A call that ran already when the order came, and passed since, proves as much as one that was ordered.
+    let calls = (after.calls - before.calls).max(passed);
     let failure = match after.last_failure {
         _ if after.busy => Some("unanswered"),
         None if calls == 0 => Some("not_permitted"),
         failure => failure,
     };
     Validated { target: after.target, calls, passed, failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use sealane_core::domain::{ModelKind, ProcessingScope, Sku, TargetId, UpstreamStream};
+
+    use super::*;
+
+    fn report(calls: u64, passed: u64, last_failure: Option<&'static str>, busy: bool) -> TargetReport {
+        let target = Target {
+            id: TargetId(0),
+            model: "gpt-4o".into(),
+            kind: ModelKind::Chat,
+            resource: "swc".into(),
+            resource_index: 0,
+            region: "swedencentral".into(),
+            boundary: None,
+            deployment: "gpt-4o".into(),
+            sku: Sku::Standard,
+            scope: ProcessingScope::Regional,
+            reasoning: false,
+            upstream_stream: UpstreamStream::Auto,
+            embedding_space: "".into(),
+        };
+        TargetReport { target: Arc::new(target), calls, passed, last_failure, busy }
+    }
+
+    #[test]
+    fn verdicts_tell_what_came_between_two_reports() {
+        let before = report(10, 7, None, false);
+        for (what, after, expected) in [
+            ("it passed", report(11, 8, None, false), (1, 1, None)),
+            ("all failed", report(13, 7, Some("server_error"), false), (3, 0, Some("server_error"))),
+            ("the first failed", report(12, 8, Some("server_error"), false), (2, 1, Some("server_error"))),
+            ("one that ran already passed", report(10, 8, None, false), (1, 1, None)),
+            ("nothing may be sent there", report(10, 7, None, false), (0, 0, Some("not_permitted"))),
+            ("it still runs", report(12, 7, Some("server_error"), true), (2, 0, Some("unanswered"))),
+        ] {
+            let said = verdict(&before, after);
+            assert_eq!((said.calls, said.passed, said.failure), expected, "{what}");
+        }
+    }
 }

@@ -496,8 +496,8 @@ type TargetVerdict struct {
 	TestCalls int32 `protobuf:"varint,3,opt,name=test_calls,json=testCalls,proto3" json:"test_calls,omitempty"`
 	// Those that passed.
 	PassedTestCalls int32 `protobuf:"varint,4,opt,name=passed_test_calls,json=passedTestCalls,proto3" json:"passed_test_calls,omitempty"`
-	// A short stable word for the last failure, such as `server_error`; `unanswered` if no verdict came in time; empty if
-	// all passed.
+	// A short stable word for the last failure, such as `server_error`; `unanswered` if no verdict came in time;
+	// `not_permitted` if no caller's policy lets anything be sent there; empty if none failed.
 	Failure       string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1,5 +1,6 @@
 //! The router told as stories (`scripts`), as tables (`tables`) and as properties (`properties`).
 #![allow(clippy::unwrap_used)]
+mod operator;
 mod properties;
 mod script;
 mod scripts;
