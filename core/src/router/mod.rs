@@ -215,7 +215,7 @@ impl Router {
             Observation::Served { first_content, quota } => {
                 let tokens = call.terms.prompt_tokens;
                 let slow = !open.content && health.first_content(*first_content, tokens, &self.thresholds, now);
-                health.served(*first_content, *quota, now);
+                health.served(open.started, *first_content, *quota, now);
                 let counts = open.started >= health.machine.since
                     && (health.machine.level > 0 || !matches!(health.machine.phase, Phase::Serving));
                 self.answered(index, now);
@@ -337,7 +337,7 @@ impl Router {
             health.elsewhere = Window::new(self.thresholds.detection.grey_window);
         }
         match to {
-            Standing::Suspected => self.begin_validation(index, now),
+            Standing::Suspected => self.begin_validation(index),
             Standing::Out { .. } => {
                 let unconnected = health.tests.unconnected;
                 health.left = Some(now);

@@ -1,5 +1,5 @@
 //! Proving targets: time passes, test calls become due, and their results are weighed.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Router, Standing, TestKind, TestOrder, TestPurpose, TestResult,
@@ -101,8 +101,13 @@ impl Router {
         }
         for (of, target) in std::mem::take(&mut self.to_compare) {
             let index = usize::from(target.0);
-            // A call that runs already will tell as much.
-            if self.health.get(index).is_some_and(|health| !health.tests.is_busy(now)) {
+            if !self.health.get(usize::from(of.0)).is_some_and(TargetHealth::is_suspected) {
+                continue;
+            }
+            // One at a time; and a call that began before the trouble would say nothing of it.
+            if self.health.get(index).is_some_and(|health| health.tests.is_busy(now)) {
+                self.to_compare.push((of, target));
+            } else {
                 orders.extend(self.order(index, TestPurpose::Comparison { of }, false, now));
             }
         }
@@ -171,7 +176,7 @@ impl Router {
         let targets = resource.targets.clone();
         let target = targets.iter().find_map(|id| self.permitted_test(usize::from(id.0)))?;
         let (kind, purpose) = (TestKind::Cheap, TestPurpose::Background);
-        Some(TestOrder { target, kind, purpose, fresh_connection: false, limit, epoch: 0 })
+        Some(TestOrder { target, kind, purpose, fresh_connection: false, limit, epoch: 0, ordered: now })
     }
 
     /// A deep call to the target; `None` if no policy lets anything be sent there.
@@ -182,7 +187,8 @@ impl Router {
         let limit = health.tests.limit(target.target(), live_median, &self.thresholds);
         health.tests.begin(limit, now);
         let epoch = health.machine.epoch;
-        Some(TestOrder { target, kind: TestKind::Deep, purpose, fresh_connection: fresh, limit, epoch })
+        let kind = TestKind::Deep;
+        Some(TestOrder { target, kind, purpose, fresh_connection: fresh, limit, epoch, ordered: now })
     }
 
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
@@ -224,6 +230,7 @@ impl Router {
         let verdict = match result {
             TestResult::Passed { first_content, tokens } => {
                 health.tests.passed(*first_content, *tokens, now);
+                health.proof_began = health.proof_began.max(Some(order.ordered));
                 health.misconfigured = None;
                 health.detector.test_passed();
                 if order.purpose == TestPurpose::Background {
@@ -338,21 +345,22 @@ impl Router {
 
     /// A validation also asks the suspect's siblings, to see how far the trouble reaches, and the next target
     /// elsewhere, to see whether it is fit to take over and whether anything can be reached from here at all.
-    pub(super) fn begin_validation(&mut self, index: usize, now: Moment) {
+    pub(super) fn begin_validation(&mut self, index: usize) {
         let Some(suspect) = self.routes.targets().get(index).cloned() else { return };
         if let Some(health) = self.health.get_mut(index) {
             health.tests.ordered = 0;
             health.tests.unconnected = 0;
         }
-        let spacing = self.thresholds.validation.spacing;
-        let candidates = self.routes.targets().iter().filter(|target| target.id != suspect.id).filter(|target| {
-            self.health.get(usize::from(target.id.0)).is_some_and(|health| {
-                let known = health.last_proven().is_some_and(|at| now.since(at) <= spacing);
-                !health.is_out() && !health.is_suspected() && !known
-            })
-        });
-        let (siblings, others): (Vec<_>, Vec<_>) =
-            candidates.partition(|target| target.resource_index == suspect.resource_index);
+        let fit = |target: &&Arc<Target>| {
+            let health = self.health.get(usize::from(target.id.0));
+            target.id != suspect.id && health.is_some_and(|health| !health.is_out() && !health.is_suspected())
+        };
+        let (siblings, others): (Vec<_>, Vec<_>) = self
+            .routes
+            .targets()
+            .iter()
+            .filter(fit)
+            .partition(|target| target.resource_index == suspect.resource_index);
         // Another region says more than another resource of the same one, and the same model more than another.
         let standby =
             others.into_iter().min_by_key(|other| (other.region == suspect.region, other.model != suspect.model));
@@ -368,7 +376,7 @@ impl Router {
         let (mut failed, mut unknown, mut passed) = (Vec::new(), Vec::new(), false);
         for sibling in siblings.into_iter().map(|id| usize::from(id.0)).filter(|sibling| *sibling != index) {
             let Some(health) = self.health.get(sibling).filter(|health| !health.is_out()) else { continue };
-            if health.last_proven().is_some_and(|at| at >= since) {
+            if health.proof_began.is_some_and(|at| at >= since) {
                 passed = true;
             } else if health.tests.last_failed.is_some_and(|at| at >= since) {
                 failed.push(sibling);

@@ -24,6 +24,7 @@ pub struct TestOrder {
     /// It fails if its first content has not come by then.
     pub limit: Duration,
     pub(super) epoch: u64,
+    pub(super) ordered: Moment,
 }
 
 /// How deep a test call reaches.
