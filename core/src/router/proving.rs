@@ -258,6 +258,7 @@ impl Router {
     fn deep_failed(&mut self, index: usize, failure: &Failure, now: Moment) -> Verdict {
         self.contacted(index, failure, now);
         let Some(health) = self.health.get_mut(index) else { return Verdict::Void };
+        health.tests.last_failure = Some(failure.kind.as_str());
         match failure.class() {
             FailureClass::Throttled => {
                 if let FailureKind::Throttled { retry_after } = failure.kind {
@@ -438,8 +439,14 @@ impl Router {
         }
     }
 
-    /// Puts a target to the test now, whatever its standing.
+    /// Puts a target to the test now, whatever its standing, unless no policy lets anything be sent there.
     pub(super) fn validate(&mut self, index: usize, now: Moment) {
+        if self.permitted_test(index).is_none() {
+            return;
+        }
+        if let Some(health) = self.health.get_mut(index) {
+            health.tests.last_failure = None;
+        }
         self.signal(index, &Signal::Ordered, now);
         if let Some(health) = self.health.get_mut(index)
             && !matches!(health.machine.standing(), Standing::Suspected)

@@ -84,6 +84,8 @@ pub(super) struct TestState {
     pub(super) failing: bool,
     pub(super) last_passed: Option<Moment>,
     pub(super) last_failed: Option<Moment>,
+    /// What went wrong in the last test call that did not pass.
+    pub(super) last_failure: Option<&'static str>,
     /// A test call was refused as invalid: the probe is wrong, an alarm.
     pub(super) refused: bool,
     pub(super) calls: u64,
@@ -107,6 +109,7 @@ impl TestState {
             failing: false,
             last_passed: None,
             last_failed: None,
+            last_failure: None,
             refused: false,
             calls: 0,
             passed: 0,

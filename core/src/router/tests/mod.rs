@@ -3,6 +3,7 @@
 mod choices;
 mod classes;
 mod model;
+mod operator;
 mod outages;
 mod properties;
 mod script;
