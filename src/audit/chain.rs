@@ -82,6 +82,9 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
+/// Bytes of a line before the record's JSON.
+pub(super) const LINE_PREFIX: usize = DIGITS + 1;
+
 /// Appends a record's line to `lines`, and gives its hash.
 pub(super) fn append_line(lines: &mut Vec<u8>, before: &Hash, json: &[u8]) -> Hash {
     let hash = before.next(json);

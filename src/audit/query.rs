@@ -34,9 +34,8 @@ pub struct Filter {
 
 impl Filter {
     fn wants(&self, unix_ms: u64, call: Option<&CallFacts>, region: Option<&str>) -> bool {
-        let is = |wanted: &Option<String>, found: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| found.is_some_and(|found| found.eq_ignore_ascii_case(wanted)))
-        };
+        let is =
+            |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
         let ms = |moment: SystemTime| moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let text = |label: &Option<super::Label>| label.as_ref().map(|label| label.as_str().to_owned());
         self.since.is_none_or(|since| u128::from(unix_ms) >= ms(since))

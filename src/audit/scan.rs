@@ -7,7 +7,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    chain::{Hash, split_line},
+    chain::{Hash, LINE_PREFIX, split_line},
     key::PublicKey,
     record::{Checkpoint, Event, FORMAT, Head, Record, Segment},
     segment::{Header, Line, Lines, segment_name, segment_numbers},
@@ -290,14 +290,18 @@ impl<'a> Scan<'a> {
         Some(record)
     }
 
-    /// The frame is gone, but if the record's bytes are still there the next one can be checked against them.
+    /// The line is no record, but either its hash or its bytes may still be what the next one follows.
     fn destroyed(&mut self, line: &Line) {
         self.report(ProblemKind::Malformed);
         self.next_seq += 1;
-        let json = line.bytes.get(65..).unwrap_or_default();
-        self.link = match self.link {
-            Link::After([stated, _]) => Link::After([stated.next(json); 2]),
-            Link::Lost => Link::Lost,
+        let computed = match self.link {
+            Link::After([before, _]) => line.bytes.get(LINE_PREFIX..).map(|json| before.next(json)),
+            Link::Lost => None,
+        };
+        let stated = line.parts().map(|(stated, _)| stated);
+        self.link = match stated.or(computed) {
+            Some(known) => Link::After([known, computed.unwrap_or(known)]),
+            None => Link::Lost,
         };
     }
 

@@ -1,4 +1,5 @@
 //! The command line: one file for each verb. Data goes to standard output, messages to standard error.
+mod audit;
 mod check;
 mod client;
 mod complete;
@@ -99,6 +100,7 @@ enum Verb {
     Embed(embed::Embed),
     Status(status::Status),
     Check(check::Check),
+    Audit(audit::Audit),
     Config(config::ConfigVerb),
     /// Ask a service whether it takes calls; exits with grpc_health_probe's codes.
     Healthcheck(healthcheck::Healthcheck),
@@ -117,6 +119,7 @@ pub fn run() -> ExitCode {
         Verb::Embed(embed) => wait(embed.run(options)),
         Verb::Status(status) => wait(status.run(options)),
         Verb::Check(check) => wait(check.run(options)),
+        Verb::Audit(audit) => audit.run(options),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => completions.run(),
         Verb::Healthcheck(healthcheck) => return healthcheck.run(),
