@@ -44,7 +44,11 @@ impl Hash {
 
     /// Reads 64 lower-case digits. Upper case is refused: a line has one spelling only.
     pub fn parse(hex: &[u8]) -> Option<Self> {
-        let value = |digit: u8| HEX.iter().position(|known| *known == digit).map(|at| at as u8);
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
         if hex.len() != DIGITS {
             return None;
         }

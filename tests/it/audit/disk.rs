@@ -40,6 +40,12 @@ struct Contents {
     entered: bool,
 }
 
+impl Contents {
+    fn whole(&self) -> Vec<u8> {
+        [&self.synced[..], &self.unsynced].concat()
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<String, Contents>,
@@ -49,6 +55,7 @@ struct State {
     /// Operations until power goes.
     lives: Option<u64>,
     syncs: u64,
+    hold_syncs: bool,
 }
 
 /// Clones share the disk.
@@ -70,8 +77,7 @@ impl Disk {
     /// Files, as a reader sees them.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.0.lock().unwrap();
-        let whole = |file: &Contents| [&file.synced[..], &file.unsynced].concat();
-        state.files.iter().map(|(name, file)| (name.clone(), whole(file))).collect()
+        state.files.iter().map(|(name, file)| (name.clone(), file.whole())).collect()
     }
 
     pub fn of(files: BTreeMap<String, Vec<u8>>) -> Self {
@@ -84,6 +90,11 @@ impl Disk {
     pub fn put(&self, files: BTreeMap<String, Vec<u8>>) {
         let file = |synced| Contents { synced, unsynced: vec![], entered: true };
         self.0.lock().unwrap().files = files.into_iter().map(|(name, bytes)| (name, file(bytes))).collect();
+    }
+
+    /// Lets syncs wait, as those of a slow disk do.
+    pub fn hold_syncs(&self, hold: bool) {
+        self.0.lock().unwrap().hold_syncs = hold;
     }
 
     pub fn syncs(&self) -> u64 {
@@ -143,7 +154,7 @@ impl Source for Disk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Read + '_>> {
-        let bytes = self.files().remove(name).ok_or(io::ErrorKind::NotFound)?;
+        let bytes = self.0.lock().unwrap().file(name)?.whole();
         Ok(Box::new(io::Cursor::new(bytes)))
     }
 }
@@ -162,7 +173,7 @@ impl Storage for Disk {
         self.operate(|state| {
             let before = state.file(name)?.clone();
             let file = state.file(name)?;
-            let mut whole = [&file.synced[..], &file.unsynced].concat();
+            let mut whole = file.whole();
             whole.truncate(bytes as usize);
             (file.synced, file.unsynced) = (whole, vec![]);
             state.before.insert(name.to_owned(), before);
@@ -215,6 +226,9 @@ impl SegmentFile for OpenFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        while self.disk.0.lock().unwrap().hold_syncs {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         self.operate(|state, name| {
             if state.fault == Some(Fault::Fsync) {
                 return Err(io::Error::other("fsync failed"));

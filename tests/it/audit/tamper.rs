@@ -13,13 +13,13 @@ async fn sample(name: &str) -> (Files, Vec<u8>) {
     let copy = folder.join("checkpoints");
     let disk = Disk::default();
     let settings = Settings {
-        checkpoint_records: 3,
-        segment_bytes: 2500,
+        checkpoint_records: 6,
+        segment_bytes: 2000,
         checkpoint_copy: Some(CheckpointCopy::File(copy.clone())),
         ..settings()
     };
     let journal = open(&disk, settings).unwrap();
-    for call in 0..5 {
+    for call in 0..4 {
         journal.intent(intent(&format!("r{call}"), "a", "swedencentral")).await.unwrap().outcome(served());
     }
     journal.close().await;
@@ -45,7 +45,7 @@ async fn an_untouched_journal_is_intact() {
     let (files, copies) = sample("untouched").await;
     let findings = check(&files, &copies);
     assert_eq!(findings.problems, []);
-    assert!(findings.closed && findings.compared > 2 && findings.checkpoints >= findings.compared, "{findings:?}");
+    assert!(findings.closed && findings.compared > 1 && findings.checkpoints >= findings.compared, "{findings:?}");
 }
 
 #[tokio::test]
@@ -54,13 +54,13 @@ async fn every_flipped_byte_is_found_where_it_is() {
     let mut tried = 0;
     for (name, bytes) in &files {
         let (mut line, mut start) = (1, 0);
-        for at in 0..bytes.len() {
+        for (at, byte) in bytes.iter().enumerate() {
             let mut changed = files.clone();
             changed.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
             let problems = check(&changed, b"").problems;
             let found = problems.first().unwrap_or_else(|| panic!("{name}: byte {at} was flipped unseen"));
             assert_eq!((&found.segment, found.line, found.offset), (name, line, start), "byte {at}: {problems:?}");
-            if bytes[at] == b'\n' {
+            if *byte == b'\n' {
                 (line, start) = (line + 1, at as u64 + 1);
             }
             tried += 1;
