@@ -5,11 +5,14 @@
 //! attempt has two records: INTENT, durable before its first byte leaves, and OUTCOME.
 //!
 //! [`Journal`] writes, [`verify`] checks, [`attempts`] answers questions; none of them knows gRPC, Azure or a terminal.
+mod attempt;
 mod chain;
+mod findings;
 mod journal;
 mod key;
 mod label;
 mod query;
+mod queue;
 mod record;
 mod recovery;
 mod scan;
@@ -17,19 +20,23 @@ mod segment;
 mod settings;
 mod storage;
 mod summary;
+mod worker;
 mod writer;
 
 pub use self::{
+    attempt::{AttemptEnd, CallFacts, Decision, Intent, Outcome, Place, ScopeEvidence, labels},
     chain::Hash,
-    journal::{Journal, JournalError, OpenError, OpenIntent},
+    findings::{Findings, Problem, ProblemKind},
+    journal::{Journal, OpenError},
     key::{KeyError, PublicKey, SigningKey},
     label::Label,
     query::{Attempt, AttemptKind, Filter, Take, attempts, records},
+    queue::{JournalError, OpenIntent},
     record::{
-        AttemptEnd, CallFacts, Cause, Checkpoint, Config, Decision, Event, Head, Intent, Operator, Outcome, Place,
-        Probe, Record, Recovered, Retention, ScopeEvidence, Segment, Start, Transition, labels,
+        Cause, Checkpoint, Config, Event, Head, Operator, Probe, Record, Recovered, Retention, Segment, Start,
+        Transition,
     },
-    scan::{Findings, Problem, ProblemKind, Trust, verify},
+    scan::{Trust, verify},
     segment::segment_name,
     settings::{CheckpointCopy, Durability, Settings},
     storage::{Directory, SegmentFile, Source, Storage},

@@ -8,8 +8,10 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    record::{AttemptEnd, CallFacts, Decision, Event, Intent, Outcome, Record},
-    scan::{Findings, Read, Trust, scan},
+    attempt::{AttemptEnd, CallFacts, Decision, Intent, Outcome},
+    findings::Findings,
+    record::{Event, Record},
+    scan::{Read, Trust, scan},
     storage::Source,
 };
 

@@ -51,7 +51,7 @@ pub(super) fn recover(storage: &mut dyn Storage, own: PublicKey) -> io::Result<F
     }
     let abandoned: HashMap<u64, u64> =
         headers.iter().flat_map(|header| &header.segment.abandoned).map(|part| (part.number, part.bytes)).collect();
-    let next_number = numbers.last().map_or(1, |last| last + 1);
+    let next_number = numbers.last().map_or(1, |last| last.saturating_add(1));
     let mut found =
         Found { head: None, next_number, open: HashMap::new(), abandoned: vec![], headers: vec![], recovered: None };
     let (mut cut, mut damage, mut closed) = (Vec::new(), None, true);

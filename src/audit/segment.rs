@@ -100,7 +100,7 @@ pub(super) struct Header {
 impl Header {
     /// Position of its first record.
     pub(super) fn first_seq(&self) -> u64 {
-        self.segment.after.map_or(0, |after| after.seq + 1)
+        self.segment.after.map_or(0, |after| after.next_seq())
     }
 
     /// Reads the first line. `None`: it is no intact SEGMENT record.

@@ -7,8 +7,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
+    attempt::{AttemptEnd, Intent},
     query::{Attempt, AttemptKind},
-    record::{AttemptEnd, Intent},
 };
 
 /// One caller's calls.

@@ -11,12 +11,11 @@ use serde::Serialize;
 use tracing::warn;
 
 use super::{
+    attempt::{AttemptEnd, Outcome},
     chain::{Hash, append_line},
     key::SigningKey,
     label::Label,
-    record::{
-        Abandoned, AttemptEnd, Cause, Checkpoint, Event, FORMAT, Head, Outcome, Recovered, Retention, Segment, Start,
-    },
+    record::{Abandoned, Cause, Checkpoint, Event, FORMAT, Head, Recovered, Retention, Segment, Start},
     recovery::Found,
     segment::segment_name,
     settings::{CheckpointCopy, Durability, Settings},
@@ -305,7 +304,9 @@ impl Writer {
 
     /// Enters durable records into the books.
     fn count<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>, head: Option<Head>) {
-        for (seq, entry) in (self.head.map_or(0, |head| head.seq + 1)..).zip(entries) {
+        let first = self.head.map_or(0, |head| head.next_seq());
+        for (at, entry) in entries.enumerate() {
+            let seq = first.saturating_add(at as u64);
             self.unsealed += 1;
             match &entry.role {
                 Role::Opens(attempt) => drop(self.open.insert(attempt.clone(), seq)),
@@ -348,7 +349,7 @@ impl Writer {
 fn encode<'a>(mut head: Option<Head>, entries: impl Iterator<Item = &'a Entry>) -> (Vec<u8>, Option<Head>, Vec<u8>) {
     let (mut lines, mut checkpoint, mut json) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
-        let (seq, before) = head.map_or((0, Hash::GENESIS), |head| (head.seq + 1, head.hash));
+        let (seq, before) = head.map_or((0, Hash::GENESIS), |head| (head.next_seq(), head.hash));
         json.clear();
         json.extend_from_slice(format!("{{\"seq\":{seq},").as_bytes());
         json.extend_from_slice(entry.json.strip_prefix(b"{").unwrap_or_default());
