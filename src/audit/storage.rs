@@ -4,7 +4,13 @@ use std::{
     io::{self, Read, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
+
+/// A process that is ending, or a child that it has just forked, may hold the lock a moment longer.
+const LOCK_TRIES: u32 = 50;
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// Reads segments.
 pub trait Source {
@@ -54,18 +60,19 @@ impl Directory {
         Ok(Self { path: path.to_owned(), _lock: None })
     }
 
-    /// For writing: makes the directory where there is none. Fails with [`io::ErrorKind::ResourceBusy`] while another
-    /// process writes there.
+    /// For writing: makes the directory where there is none. Blocks for up to a second while another process writes
+    /// there, then fails with [`io::ErrorKind::ResourceBusy`].
     pub fn write(path: &Path) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o750).create(path)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o640).open(path.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
-            Err(TryLockError::WouldBlock) => {
-                Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process writes this journal"))
+        for _ in 0..LOCK_TRIES {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOCK_RETRY),
+                Err(TryLockError::Error(error)) => return Err(error),
             }
-            Err(TryLockError::Error(error)) => Err(error),
         }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "another process writes this journal"))
     }
 }
 
