@@ -1,10 +1,11 @@
-//! The router told as tables (`classes`, `transitions`, `tables`), as cases (`choices`, `proving`, `reach`,
+//! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
 //! `operating`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
 mod choices;
 mod classes;
 mod model;
+mod numbers;
 mod operating;
 mod outages;
 mod properties;
