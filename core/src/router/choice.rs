@@ -342,7 +342,12 @@ fn reason(router: &Router, call: &Call, permitted: &[PermittedTarget], at: usize
 fn rescuers_left(router: &Router, call: &Call, permitted: &[PermittedTarget], at: usize, now: Moment) -> bool {
     permitted.iter().enumerate().any(|(place, target)| {
         let health = &router.health[index(target)];
-        place != at && !call.has_tried(target.target().id) && health.is_good() && health.cooling_until(now).is_none()
+        // One that waits for its hold, not for its health, is the last resort.
+        let fit = match health.machine.phase {
+            Phase::Out { proofs, .. } => health.drained.is_none() && proofs > 1,
+            _ => health.is_good(),
+        };
+        place != at && !call.has_tried(target.target().id) && fit && health.cooling_until(now).is_none()
     })
 }
 
