@@ -195,7 +195,10 @@ impl Router {
         let Some(health) = self.health.get_mut(index) else { return };
         let Some(open) = health.open.find(ticket.slot()) else { return };
         open.content = true;
-        let latency = now.since(open.started);
+        let began = open.started;
+        let latency = now.since(began);
+        // Content acquits at once: a sibling of a suspect must not be condemned while its long answers run.
+        health.proof_began = health.proof_began.max(Some(began));
         let slow = health.first_content(latency, call.terms.prompt_tokens, &self.thresholds, now);
         self.answered(index, now);
         if slow {
