@@ -478,6 +478,19 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
     }
 }
 
+/// The call is about to fail. A target that is out and has not proven itself yet may have healed a moment ago: a few
+/// such calls are worth the try.
+fn unproven(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Option<usize> {
+    permitted.iter().position(|target| {
+        let health = &router.health[index(target)];
+        health.is_out()
+            && health.drained.is_none()
+            && health.cooling_until(now).is_none()
+            && !call.has_tried(target.target().id)
+            && health.open.count() < LAST_RESORT
+    })
+}
+
 /// Where a second attempt has the best chance: the first target that serves without suspicion, else the first that
 /// serves at all, else a sole one. Everything else was tried once.
 fn retriable(router: &Router, permitted: &[PermittedTarget]) -> Option<TargetId> {
