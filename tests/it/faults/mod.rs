@@ -1,0 +1,7 @@
+//! The fault catalogue on real sockets.
+mod answers;
+mod callers;
+mod connecting;
+mod streams;
+mod switching;
+mod throttling;
