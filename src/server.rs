@@ -13,7 +13,7 @@ use sealane_core::{
     policy::Policy,
     router::{Router, Snapshot},
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::CompressionEncoding::Gzip,
@@ -29,8 +29,8 @@ use crate::{
     config::Config,
     dispatch::Dispatcher,
     grpc::{
-        Caller, Callers, Condition, DeadlineRules, Explain, HealthService, Inference, InferenceRules, Operator,
-        Regions,
+        Caller, Callers, Condition, DeadlineRules, Explain, HealthService, HoldDown, Inference, InferenceRules,
+        Operator, Regions,
         pb::{
             self, inference_service_server::InferenceServiceServer, operator_service_server::OperatorServiceServer,
             region_service_server::RegionServiceServer,
@@ -41,6 +41,10 @@ use crate::{
 };
 
 const SERVICES: [&str; 3] = ["sealane.v1.InferenceService", "sealane.v1.RegionService", "sealane.v1.OperatorService"];
+
+/// A throttled moment or a failover in progress is no reason to move traffic elsewhere. One default period of a
+/// Kubernetes probe.
+const UPSTREAM_HOLD_DOWN: Duration = Duration::from_secs(10);
 
 /// How the service listens, and how it stops.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub struct ServerSettings {
     pub reflection: bool,
     /// Where standings are kept; `None`: nowhere.
     pub state_file: Option<PathBuf>,
+    /// How long no target may take calls before the health name `upstream` turns; it turns back at once.
+    pub upstream_hold_down: Duration,
     /// How long calls are still taken after the health turned, so that load balancers notice first.
     pub drain_delay: Duration,
     /// How long calls in flight may take to finish after that.
@@ -96,14 +102,17 @@ impl ServerSettings {
         let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
         regions.sort_unstable();
         regions.dedup();
-        let caller =
-            |name: &Arc<str>, policy: &Arc<Policy>| Caller { name: Arc::clone(name), policy: Arc::clone(policy) };
+        let caller = |name: &Arc<str>, policy: &Arc<Policy>, operator: bool| Caller {
+            name: Arc::clone(name),
+            policy: Arc::clone(policy),
+            operator,
+        };
         let callers = if config.callers.is_empty() {
-            Callers::Anyone(caller(&"".into(), &config.default_policy))
+            // Whoever reaches a service on loopback could as well stop it.
+            Callers::Anyone(caller(&"".into(), &config.default_policy, true))
         } else {
-            Callers::Known(
-                config.callers.iter().map(|one| (one.token.clone(), caller(&one.name, &one.policy))).collect(),
-            )
+            let known = config.callers.iter();
+            Callers::Known(known.map(|one| (one.token.clone(), caller(&one.name, &one.policy, one.operator))).collect())
         };
         Self {
             listen: config.listen,
@@ -127,6 +136,7 @@ impl ServerSettings {
             max_concurrent_streams: limits.max_concurrent_streams,
             reflection: config.reflection,
             state_file: config.state_file.clone(),
+            upstream_hold_down: UPSTREAM_HOLD_DOWN,
             drain_delay: config.drain.delay,
             drain_grace: config.drain.grace,
         }
@@ -160,7 +170,7 @@ impl<U: Upstream> Server<U> {
     /// When the listener fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let Self { listener, dispatcher, settings } = self;
-        let (condition, watching) = watch::channel(condition(&dispatcher.snapshot(), true));
+        let (condition, watching) = watch::channel(Condition { ready: true, upstream: true });
         let ending = settings.rules.ending.clone();
         let stopping = settings.rules.stopping.clone();
         let routes = routes(&dispatcher, &settings, watching)?;
@@ -188,7 +198,7 @@ impl<U: Upstream> Server<U> {
             // never answers (hyperium/hyper#4170), so it is not asked.
             tokio::time::sleep(Duration::from_millis(250)).await;
         };
-        let follow = follow_upstream(&dispatcher, &condition);
+        let follow = follow_upstream(&dispatcher, &condition, HoldDown::new(settings.upstream_hold_down));
         let served = tokio::select! {
             served = transport => served.context("the listener failed"),
             () = drain => Ok(()),
@@ -206,17 +216,28 @@ fn incoming(listener: TcpListener) -> TcpIncoming {
     TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)))
 }
 
-/// Keeps the health name `upstream` true to what the router knows.
-async fn follow_upstream<U: Upstream>(dispatcher: &Dispatcher<U>, condition_now: &watch::Sender<Condition>) {
+/// Keeps the health name `upstream` true to what the router knows, but for `hold_down`.
+async fn follow_upstream<U: Upstream>(
+    dispatcher: &Dispatcher<U>,
+    condition_now: &watch::Sender<Condition>,
+    mut hold_down: HoldDown,
+) {
     let mut changes = dispatcher.changes();
-    while changes.changed().await.is_ok() {
-        let upstream = condition(&dispatcher.snapshot(), true).upstream;
+    loop {
+        let (upstream, again) = hold_down.tell(takes_calls(&dispatcher.snapshot()), Instant::now());
         condition_now.send_if_modified(|known| std::mem::replace(&mut known.upstream, upstream) != upstream);
+        let changed = match again {
+            Some(at) => tokio::time::timeout_at(at, changes.changed()).await,
+            None => Ok(changes.changed().await),
+        };
+        if let Ok(Err(_)) = changed {
+            return;
+        }
     }
 }
 
-fn condition(snapshot: &Snapshot, ready: bool) -> Condition {
-    Condition { ready, upstream: snapshot.models.iter().any(|model| model.active.is_some()) }
+fn takes_calls(snapshot: &Snapshot) -> bool {
+    snapshot.models.iter().any(|model| model.active.is_some())
 }
 
 fn routes<U: Upstream>(
@@ -226,7 +247,8 @@ fn routes<U: Upstream>(
 ) -> anyhow::Result<Routes> {
     let rules = Arc::clone(&settings.rules);
     let inference = InferenceServiceServer::new(Inference::new(Arc::clone(dispatcher), Arc::clone(&rules)));
-    let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), rules));
+    let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), Arc::clone(&rules)));
+    let operator = OperatorServiceServer::new(Operator::new(Arc::clone(dispatcher), rules));
     let health = HealthServer::new(HealthService::new(&SERVICES, condition, settings.rules.stopping.clone()));
     let mut routes = RoutesBuilder::default();
     routes
@@ -237,7 +259,7 @@ fn routes<U: Upstream>(
                 .send_compressed(Gzip),
         )
         .add_service(regions.accept_compressed(Gzip).send_compressed(Gzip))
-        .add_service(OperatorServiceServer::new(Operator).accept_compressed(Gzip).send_compressed(Gzip))
+        .add_service(operator.accept_compressed(Gzip).send_compressed(Gzip))
         .add_service(health.accept_compressed(Gzip).send_compressed(Gzip));
     if settings.reflection {
         // Old tools (Python's grpcio-reflection, grpcurl 1.8) speak v1alpha only.

@@ -8,6 +8,7 @@ mod demo;
 mod embed;
 mod healthcheck;
 mod json;
+mod operator;
 mod outcome;
 mod routing;
 mod serve;
@@ -98,6 +99,9 @@ enum Verb {
     Complete(complete::Complete),
     Embed(embed::Embed),
     Status(status::Status),
+    Drain(operator::Drain),
+    Release(operator::Release),
+    Validate(operator::Validate),
     Check(check::Check),
     Config(config::ConfigVerb),
     /// Ask a service whether it takes calls; exits with grpc_health_probe's codes.
@@ -116,6 +120,9 @@ pub fn run() -> ExitCode {
         Verb::Complete(complete) => wait(complete.run(options)),
         Verb::Embed(embed) => wait(embed.run(options)),
         Verb::Status(status) => wait(status.run(options)),
+        Verb::Drain(drain) => wait(drain.run(options)),
+        Verb::Release(release) => wait(release.run(options)),
+        Verb::Validate(validate) => wait(validate.run(options)),
         Verb::Check(check) => wait(check.run(options)),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => completions.run(),

@@ -30,6 +30,8 @@ pub struct CallerSettings {
     pub token: SecretString,
     /// What binds its data.
     pub policy: Arc<Policy>,
+    /// May drain, release and validate.
+    pub operator: bool,
 }
 
 pub(super) struct Access {
@@ -174,7 +176,8 @@ fn callers(file: &File, policies: &[Known], secrets: &Secrets<'_>, findings: &mu
         let name = entry.name.take(findings);
         let token = secrets.resolve("token", &entry.token, findings);
         let policy = entry.policy.take(findings).and_then(|name| find(name, entry.policy.place, policies, findings));
-        let (Some(name), Some(token), Some(policy)) = (name, token, policy) else { continue };
+        let operator = entry.operator.take(findings).copied();
+        let (Some(name), Some(token), Some(policy), Some(operator)) = (name, token, policy, operator) else { continue };
         if let Some((_, line)) = all.iter().find(|(first, _)| *first.name == **name) {
             findings.refuse(entry.name.place, format!("caller `{name}` is already defined on line {line}"));
             continue;
@@ -191,7 +194,7 @@ fn callers(file: &File, policies: &[Known], secrets: &Secrets<'_>, findings: &mu
                 format_args!("the token of caller `{name}` is shorter than {SHORTEST_GOOD_TOKEN} characters"),
             );
         }
-        all.push((CallerSettings { name: name.as_str().into(), token, policy }, entry.name.place.line));
+        all.push((CallerSettings { name: name.as_str().into(), token, policy, operator }, entry.name.place.line));
     }
     all.into_iter().map(|(caller, _)| caller).collect()
 }

@@ -201,6 +201,9 @@ pub(super) struct CallerEntry {
     pub(super) token: SecretRef,
     /// Name of the policy that binds its data; `unrestricted` is built in.
     pub(super) policy: Setting<String>,
+    /// May take targets out of service, put them back and order validations. Default false.
+    #[serde(default = "no")]
+    pub(super) operator: Setting<bool>,
 }
 
 /// Sizes, deadlines and counts.

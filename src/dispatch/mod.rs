@@ -3,6 +3,7 @@
 //! `Run` is one call's way through it; whole answers (`whole`) and streamed ones (`streamed`) share it.
 mod error;
 mod opening;
+mod operator;
 mod race;
 mod run;
 mod served;
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, watch};
 
 pub use self::{
     error::{CallError, CallFailure},
+    operator::Validated,
     served::Served,
     streamed::{AnswerStream, StreamEvent},
     whole::{Completed, Embedded},

@@ -21,11 +21,16 @@ impl DeadlineRules {
     /// How long this call may take. A little less than the caller will wait, so that the explanation arrives before
     /// the caller's own timer goes off.
     pub fn allow(&self, headers: &HeaderMap) -> Result<Duration, MalformedTimeout> {
-        let Some(value) = headers.get("grpc-timeout") else { return Ok(self.default) };
-        let stated = value.to_str().ok().and_then(parse).ok_or(MalformedTimeout)?;
-        let margin = (stated / 10).min(Duration::from_millis(20));
-        Ok((stated - margin).min(self.longest))
+        Ok(stated(headers)?.map_or(self.default, |stated| stated.min(self.longest)))
     }
+}
+
+/// How long the caller waits, less a little; `None` if it states nothing.
+pub(super) fn stated(headers: &HeaderMap) -> Result<Option<Duration>, MalformedTimeout> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let stated = value.to_str().ok().and_then(parse).ok_or(MalformedTimeout)?;
+    let margin = (stated / 10).min(Duration::from_millis(20));
+    Ok(Some(stated - margin))
 }
 
 /// One to eight digits and a unit. Source: gRPC over HTTP2, `Timeout`.

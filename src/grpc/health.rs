@@ -3,10 +3,10 @@
 //!
 //! The empty name, `liveness`, `readiness` and the service names speak of this process only: a load balancer must
 //! not remove every replica, and with it every explanation, because Azure is down. `upstream` speaks of Azure.
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, stream};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::{
@@ -18,8 +18,32 @@ use tonic_health::pb::{
 pub struct Condition {
     /// Takes calls; false while draining.
     pub ready: bool,
-    /// At least one target takes calls.
+    /// At least one target takes calls, or did so until a short while ago: see [`HoldDown`].
     pub upstream: bool,
+}
+
+/// Bad news waits, good news does not: whoever balances by it must not flap with every short trouble.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldDown {
+    span: Duration,
+    lost: Option<Instant>,
+}
+
+impl HoldDown {
+    /// Bad news must last for `span` before it is told.
+    pub fn new(span: Duration) -> Self {
+        Self { span, lost: None }
+    }
+
+    /// What to tell at `now` of something that is well or not, and when to ask again if nothing changes before.
+    pub fn tell(&mut self, well: bool, now: Instant) -> (bool, Option<Instant>) {
+        if well {
+            self.lost = None;
+            return (true, None);
+        }
+        let told_at = *self.lost.get_or_insert(now) + self.span;
+        if now < told_at { (true, Some(told_at)) } else { (false, None) }
+    }
 }
 
 /// The service. All clones share one condition.
@@ -86,5 +110,35 @@ impl Health for HealthService {
             }
         });
         Ok(Response::new(statuses.boxed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_news_waits_and_good_news_does_not() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut hold_down = HoldDown::new(Duration::from_secs(10));
+        for (seconds, well, told, again) in [
+            (0, true, true, None),
+            (1, false, true, Some(11)),
+            (5, false, true, Some(11)),
+            (6, true, true, None),
+            (7, false, true, Some(17)),
+            (17, false, false, None),
+            (18, false, false, None),
+            (19, true, true, None),
+            (20, false, true, Some(30)),
+        ] {
+            assert_eq!(hold_down.tell(well, at(seconds)), (told, again.map(at)), "at {seconds} s");
+        }
+    }
+
+    #[test]
+    fn without_a_span_bad_news_is_told_at_once() {
+        assert_eq!(HoldDown::new(Duration::ZERO).tell(false, Instant::now()), (false, None));
     }
 }

@@ -202,7 +202,7 @@ impl<U: Upstream> InferenceService for Inference<U> {
     async fn complete(&self, request: Request<pb::CompleteRequest>) -> Result<Response<pb::CompleteResponse>, Status> {
         let mut call = OpenCall::start(COMPLETE, &request);
         let answer = self.until_the_end(Box::pin(self.answer(&call, request))).await;
-        finish(&mut call, answer)
+        call.finish(answer)
     }
 
     type CompleteStreamStream = EventStream<U>;
@@ -226,7 +226,7 @@ impl<U: Upstream> InferenceService for Inference<U> {
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let mut call = OpenCall::start(EMBED, &request);
         let answer = self.until_the_end(Box::pin(self.answer_embed(&call, request))).await;
-        finish(&mut call, answer)
+        call.finish(answer)
     }
 
     type EmbedStreamStream = Pin<Box<dyn Stream<Item = Result<pb::EmbedStreamResponse, Status>> + Send>>;
@@ -244,16 +244,6 @@ fn fits(reply: &impl prost::Message, limit: usize) -> Result<(), Refusal> {
     match reply.encoded_len() {
         bytes if bytes > limit => Err(response_too_large(bytes, limit)),
         _ => Ok(()),
-    }
-}
-
-fn finish<T>(call: &mut OpenCall, answer: Result<Response<T>, Refusal>) -> Result<Response<T>, Status> {
-    match answer {
-        Ok(response) => {
-            call.succeed();
-            Ok(response)
-        }
-        Err(refusal) => Err(call.fail(refusal)),
     }
 }
 

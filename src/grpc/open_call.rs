@@ -2,7 +2,7 @@
 use std::net::SocketAddr;
 
 use http::HeaderMap;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::debug;
 
 use super::status::{Refusal, code_name};
@@ -31,6 +31,17 @@ impl OpenCall {
         let refusal = refusal.into();
         self.end(refusal.code(), Some(refusal.reason()));
         refusal.into()
+    }
+
+    /// Ends it as the answer says.
+    pub(super) fn finish<T>(&mut self, answer: Result<Response<T>, Refusal>) -> Result<Response<T>, Status> {
+        match answer {
+            Ok(response) => {
+                self.succeed();
+                Ok(response)
+            }
+            Err(refusal) => Err(self.fail(refusal)),
+        }
     }
 
     /// Its status is told.

@@ -125,28 +125,48 @@ impl From<MalformedTimeout> for Refusal {
 
 /// A region that is not configured.
 pub(super) fn unknown_region(region: &str) -> Refusal {
-    let shown: String = region.chars().take(64).collect();
-    let mut refusal = Refusal::new(
-        Code::NotFound,
-        "REGION_NOT_CONFIGURED",
-        format!("region {shown:?} is not configured; RegionStatus lists those that are"),
-    )
-    .fact("region", shown.clone());
-    refusal.0.details.set_resource_info("region", shown, "", "not configured");
-    refusal
+    not_configured("REGION_NOT_CONFIGURED", "region", region)
+}
+
+/// A resource that is not configured.
+pub(super) fn unknown_resource(resource: &str) -> Refusal {
+    not_configured("RESOURCE_NOT_CONFIGURED", "resource", resource)
 }
 
 /// A model that is not configured.
 pub(super) fn unknown_model(model: &str) -> Refusal {
-    let shown: String = model.chars().take(64).collect();
-    let mut refusal = Refusal::new(
-        Code::NotFound,
-        "MODEL_NOT_CONFIGURED",
-        format!("model {shown:?} is not configured; RegionStatus lists those that are"),
-    )
-    .fact("model", shown.clone());
-    refusal.0.details.set_resource_info("model", shown, "", "not configured");
+    not_configured("MODEL_NOT_CONFIGURED", "model", model)
+}
+
+fn not_configured(reason: &'static str, what: &str, name: &str) -> Refusal {
+    let shown: String = name.chars().take(64).collect();
+    let message = format!("{what} {shown:?} is not configured; RegionStatus lists those that are");
+    let mut refusal = Refusal::new(Code::NotFound, reason, message).fact(what, shown.clone());
+    refusal.0.details.set_resource_info(what, shown, "", "not configured");
     refusal
+}
+
+/// Names that exist, but no target has all of them.
+pub(super) fn no_such_target() -> Refusal {
+    let message = "no target has everything that the selector names; RegionStatus lists them all";
+    let mut refusal = Refusal::new(Code::NotFound, "TARGET_NOT_CONFIGURED", message);
+    refusal.0.details.set_resource_info("target", "", "", "not configured");
+    refusal
+}
+
+/// A caller that may call, but not act on the router.
+pub(super) fn not_an_operator(caller: &str) -> Refusal {
+    Refusal::new(
+        Code::PermissionDenied,
+        "NOT_AN_OPERATOR",
+        format!("caller {caller} is no operator; the configuration makes it one with `operator: true`"),
+    )
+    .fact("caller", caller)
+}
+
+/// The caller's time is up before a wait that has no attempts.
+pub(super) fn time_is_up(message: &str) -> Refusal {
+    Refusal::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
 }
 
 /// A reply that the caller's gRPC stack would refuse.

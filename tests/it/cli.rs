@@ -168,6 +168,7 @@ fn exit_codes_are_as_documented() {
         (vec!["complete", "--addr", "127.0.0.1:1", "hi"], 4, "no service answers at 127.0.0.1:1"),
         (vec!["embed", "--addr", "127.0.0.1:1", "hi"], 4, "no service answers"),
         (vec!["status", "--addr", "127.0.0.1:1"], 4, "no service answers"),
+        (vec!["release", "--addr", "127.0.0.1:1", "--model", "m", "--reason", "r"], 4, "no service answers"),
         (vec!["healthcheck", "--addr", "no address"], 1, "--addr no address"),
         (vec!["healthcheck", "--addr", "127.0.0.1:1"], 2, "cannot be reached"),
     ] {
@@ -232,6 +233,83 @@ fn every_verb_that_calls_a_service_works() {
         assert_eq!(code, expected, "{args:?}\n{stderr}");
         assert!(stderr.to_lowercase().contains(&said.to_lowercase()), "{args:?} said\n{stderr}");
     }
+}
+
+#[test]
+fn an_operator_drains_releases_and_validates() {
+    let world = World::start("operator", "");
+    let because = ["--reason", "the deployment is being replaced"];
+    let call = |args: &[&str]| world.call(&[args, &because].concat());
+
+    let (code, table, stderr) = call(&["drain", "--region", "swedencentral", "--for", "10m"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(table.matches("drained until 2").count(), 2, "both models of the region:\n{table}");
+    let (_, _, who) = world.call(&["complete", "hi"]);
+    assert!(who.starts_with("francecentral · "), "{who}");
+    let (code, table, _) = world.call(&["status", "--model", "gpt-4o"]);
+    assert_eq!(code, 0);
+    assert!(table.contains("◌ drained") && table.contains("drained: the deployment is being replaced"), "{table}");
+    assert!(table.contains(": the drain ends by itself") && table.contains("no standby is ready"), "{table}");
+
+    let (code, json, _) = call(&["release", "--region", "swedencentral", "--model", "gpt-4o", "--output", "json"]);
+    assert_eq!(code, 0);
+    let released: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(released["targets"][0]["model"], "gpt-4o");
+    let (code, nothing, stderr) = call(&["release", "--model", "gpt-4o"]);
+    assert_eq!((code, nothing.as_str(), stderr.as_str()), (0, "", "none of them was drained\n"));
+
+    let (code, table, stderr) = call(&["validate", "--resource", "swedencentral"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(table.matches("● passed").count(), 2, "{table}");
+
+    for (args, expected, said) in [
+        (vec!["drain", "--for", "10m"], 2, "required arguments were not provided"),
+        (vec!["drain", "--region", "swedencentral"], 2, "--for <DURATION>"),
+        (vec!["drain", "--region", "swedencentral", "--for", "soon"], 2, "is no duration such as 90s"),
+        (vec!["drain", "--region", "swedencentral", "--for", "8d"], 1, "duration: must be from 1s"),
+        (vec!["release", "--region", "mars"], 1, "NotFound REGION_NOT_CONFIGURED"),
+        (vec!["validate", "--resource", "mars"], 1, "NotFound RESOURCE_NOT_CONFIGURED"),
+    ] {
+        let (code, _, stderr) = call(&args);
+        assert_eq!(code, expected, "{args:?}\n{stderr}");
+        assert!(stderr.contains(said), "{args:?} said\n{stderr}");
+    }
+
+    drop(world.regions);
+    let (code, table, stderr) = told(
+        &sealane(&["validate", "--model", "gpt-4o", "--region", "swedencentral", "--addr", &world.addr])
+            .args(because)
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(code, 5, "{stderr}");
+    assert!(table.contains("✕ failed") && table.contains("connection_refused"), "{table}");
+    assert!(stderr.contains("1 of 1 did not pass"), "{stderr}");
+}
+
+#[test]
+fn a_watch_into_a_pipe_is_one_block_after_another() {
+    let world = World::start("watch", "");
+    let mut watch = sealane(&["status", "--watch", "--addr", &world.addr]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let is_first = |line: &String| line.contains(" · test calls: ");
+    assert!(is_first(&lines.next().unwrap()), "the view at once");
+    let drained = world.call(&["drain", "--model", "gpt-4o", "--for", "10m", "--reason", "to be seen"]);
+    assert_eq!(drained.0, 0, "{}", drained.2);
+    let mut block: Vec<String> = Vec::new();
+    // Bounded by the words alone: the drain is news, and news is told at once.
+    for line in lines.by_ref() {
+        if is_first(&line) {
+            block.clear();
+        }
+        block.push(line);
+        if block.iter().filter(|line| line.contains("drained: to be seen")).count() == 2 {
+            break;
+        }
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(!block.concat().contains('\u{1b}'), "neither colours nor cursor movements: {block:?}");
 }
 
 #[test]
@@ -365,7 +443,7 @@ fn schema_show_and_completions_print_what_they_say() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let (code, script, _) = run(&["completions", shell]);
         assert_eq!(code, 0, "{shell}");
-        assert!(script.contains("healthcheck"), "{shell}");
+        assert!(script.contains("healthcheck") && script.contains("validate"), "{shell}");
     }
 }
 

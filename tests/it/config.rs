@@ -3,7 +3,7 @@ use std::{fs, time::Duration};
 
 use sealane::{
     azure::{Credential, PathStyle},
-    config::{self, Config, Problems},
+    config::{self, CallerSettings, Config, Problems},
 };
 use sealane_core::{domain::ProcessingScope, router::Thresholds};
 use secrecy::ExposeSecret as _;
@@ -164,13 +164,14 @@ fn callers_are_bound_to_their_policies() {
         "policies: [{ name: eu-only, boundaries: [eu], max_scope: data_zone }]
 callers:
   - { name: a, token: { env: TOKEN_A }, policy: eu-only }
-  - { name: b, token: { env: KEY }, policy: unrestricted }
+  - { name: b, token: { env: KEY }, policy: unrestricted, operator: true }
 listen: 0.0.0.0:50051
 ",
     ))
     .unwrap();
-    let told: Vec<_> = config.callers.iter().map(|caller| (&*caller.name, &*caller.policy.name)).collect();
-    assert_eq!(told, [("a", "eu-only"), ("b", "unrestricted")]);
+    let caller = |caller: &CallerSettings| (caller.name.to_string(), caller.policy.name.to_string(), caller.operator);
+    let told: Vec<_> = config.callers.iter().map(caller).collect();
+    assert_eq!(told, [("a".into(), "eu-only".into(), false), ("b".into(), "unrestricted".into(), true)]);
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
@@ -437,6 +438,11 @@ fn every_mistake_is_told_with_its_line() {
             "`cooling` must not have its shortest above its longest\n  --> sealane.yaml:22:30",
         ),
         ("number", with("failover: { retries: two }\n"), "`two` is not a whole number"),
+        (
+            "operator",
+            with("callers: [{ name: a, token: { env: KEY }, policy: unrestricted, operator: sometimes }]\n"),
+            "`sometimes` is neither `true` nor `false`\n  --> sealane.yaml:22:",
+        ),
         ("flag", with("reflection: maybe\n"), "`maybe` is neither `true` nor `false`\n  --> sealane.yaml:22:13"),
         (
             "OTLP endpoint",

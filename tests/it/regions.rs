@@ -146,6 +146,44 @@ async fn a_throttled_primary_cools_and_the_standby_serves_at_once() {
 }
 
 #[tokio::test]
+async fn a_watcher_is_told_how_a_primary_fails_and_why_it_went_out() {
+    let world = World::start().await;
+    let mut regions = RegionServiceClient::new(world.channel.clone());
+    let request = pb::WatchRegionStatusRequest {
+        region: "swedencentral".into(),
+        model: "gpt-4o".into(),
+        max_interval: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
+    };
+    let mut watch = regions.watch_region_status(request).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
+    world.primary.faults().add(Fault::Down);
+    for _ in 0..5 {
+        let reply = world.inference().complete(hi()).await.unwrap().into_inner();
+        assert_eq!(reply.served_by.unwrap().region, "francecentral", "nobody sees an error meanwhile");
+    }
+    // Bounded by the transition itself: the longest silence is 10 min.
+    let status = loop {
+        let status = watch.message().await.unwrap().unwrap().status.unwrap();
+        if status.regions[0].targets[0].standing() == pb::Standing::Out {
+            break status;
+        }
+    };
+    let target = &status.regions[0].targets[0];
+    assert!(target.standing_reason.starts_with("all 3 test calls failed, the last: "), "{}", target.standing_reason);
+    assert_eq!((target.out_level, target.traffic_share, target.test_calls), (1, 0.0, 3));
+    assert!(target.next_step.starts_with("hold ends; 0 of 6"), "{}", target.next_step);
+    let [since, next] =
+        [&target.standing_since_time, &target.next_step_time].map(|time| time.as_ref().unwrap().seconds);
+    assert!((50..=70).contains(&(next - since)), "a hold of 60 s, jittered by 10 %: {}", next - since);
+    assert_eq!(status.models[0].active_region, "francecentral");
+    let told: Vec<_> = status.transitions.iter().map(|one| (one.from_standing(), one.to_standing())).collect();
+    let [serving, suspected, out] = [pb::Standing::Serving, pb::Standing::Suspected, pb::Standing::Out];
+    assert_eq!(told, [(suspected, out), (serving, suspected)], "newest first");
+    let first = &status.transitions[1];
+    assert!(first.reason.starts_with("5 failures in a row, the last: "), "{}", first.reason);
+}
+
+#[tokio::test]
 async fn a_call_that_is_dropped_closes_its_request_upstream() {
     let world = World::start().await;
     world.primary.faults().add(Fault::Hang);

@@ -1,8 +1,9 @@
-"""One running service for the whole session; every test leaves its regions healthy."""
+"""A running service for each test: what one test does to a region, the service remembers, and must."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import running_service
@@ -10,16 +11,10 @@ import running_service
 import sealane
 
 
-@pytest.fixture(scope="session")
-def _service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[running_service.Service]:
-    with running_service.running(tmp_path_factory.mktemp("service")) as service:
-        yield service
-
-
 @pytest.fixture
-def real(_service: running_service.Service) -> Iterator[running_service.Service]:
-    yield _service
-    _service.heal()
+def real(tmp_path: Path) -> Iterator[running_service.Service]:
+    with running_service.running(tmp_path) as service:
+        yield service
 
 
 @pytest.fixture

@@ -50,9 +50,6 @@ class Region:
             rule["deployment"] = deployment
         self._ask("POST", "faults", rule)
 
-    def heal(self) -> None:
-        self._ask("DELETE", "faults")
-
     def state(self) -> dict[str, Any]:
         return self._ask("GET", "state")
 
@@ -78,10 +75,6 @@ class Service:
     def __init__(self, address: str, regions: dict[str, Region]) -> None:
         self.address = address
         self.primary, self.standby = regions[PRIMARY], regions[STANDBY]
-
-    def heal(self) -> None:
-        self.primary.heal()
-        self.standby.heal()
 
 
 @contextmanager

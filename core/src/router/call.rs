@@ -121,6 +121,10 @@ impl Call {
         self.tried.iter().any(|tried| tried.target == target && (tried.running || tried.failure.is_some()))
     }
 
+    pub(super) fn has_failed_at(&self, target: TargetId) -> bool {
+        self.tried.iter().any(|tried| tried.target == target && tried.failure.is_some())
+    }
+
     pub(super) fn running(&self) -> usize {
         self.tried.iter().filter(|tried| tried.running).count()
     }

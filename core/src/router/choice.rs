@@ -271,19 +271,27 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
     }
     let sole = permitted.len() == 1;
     let any_good = permitted.iter().any(|target| router.health[index(target)].is_good());
-    let good_have_failed = call.failed_at().next().is_some()
-        && permitted.iter().all(|target| !router.health[index(target)].is_good() || call.has_tried(target.target().id));
+    // Each good one has failed this call, or is throttled.
+    let good_cannot = permitted.iter().all(|target| {
+        let health = &router.health[index(target)];
+        !health.is_good() || call.has_failed_at(target.target().id) || health.cooling_until(now).is_some()
+    });
     for (at, target) in permitted.iter().enumerate() {
         let Some(health) = open(target) else { continue };
         let Phase::Out { proofs, .. } = health.machine.phase else { continue };
-        let last_resort = !any_good || (good_have_failed && proofs > 0);
-        let room = if sole { numbers.concurrency } else { LAST_RESORT };
-        if sole || last_resort {
-            if health.open.count() < room {
-                return Pick::Target(at);
-            }
-            no_room |= sole;
+        if !(sole || !any_good || (good_cannot && proofs > 0)) {
+            continue;
         }
+        let room = match proofs {
+            _ if sole => numbers.concurrency,
+            0 | 1 => LAST_RESORT,
+            // It waits for its hold, not for its health.
+            _ => (numbers.concurrency / 4).max(LAST_RESORT),
+        };
+        if health.open.count() < room {
+            return Pick::Target(at);
+        }
+        no_room |= sole;
     }
     if no_room { Pick::NoRoom } else { Pick::Nothing }
 }

@@ -52,6 +52,8 @@ pub(super) struct TargetHealth {
     pub(super) served: u64,
     pub(super) failed: u64,
     pub(super) last_success: Option<Moment>,
+    /// When the youngest attempt or test call began that ended well: what began before trouble proves nothing of it.
+    pub(super) proof_began: Option<Moment>,
     pub(super) last_failure: Option<(Moment, FailureKind)>,
     pub(super) quota: Quota,
     pub(super) recent: Recent,
@@ -75,6 +77,7 @@ impl TargetHealth {
             served: 0,
             failed: 0,
             last_success: None,
+            proof_began: None,
             last_failure: None,
             quota: Quota::default(),
             recent: Recent::default(),
@@ -175,8 +178,9 @@ impl TargetHealth {
         Some(open)
     }
 
-    pub(super) fn served(&mut self, first_content: Duration, quota: Quota, now: Moment) {
+    pub(super) fn served(&mut self, began: Moment, first_content: Duration, quota: Quota, now: Moment) {
         self.served += 1;
+        self.proof_began = self.proof_began.max(Some(began));
         self.throttled_in_a_row = 0;
         self.misconfigured = None;
         self.last_success = Some(now);

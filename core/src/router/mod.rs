@@ -215,7 +215,7 @@ impl Router {
             Observation::Served { first_content, quota } => {
                 let tokens = call.terms.prompt_tokens;
                 let slow = !open.content && health.first_content(*first_content, tokens, &self.thresholds, now);
-                health.served(*first_content, *quota, now);
+                health.served(open.started, *first_content, *quota, now);
                 let counts = open.started >= health.machine.since
                     && (health.machine.level > 0 || !matches!(health.machine.phase, Phase::Serving));
                 self.answered(index, now);

@@ -32,6 +32,8 @@ pub struct TargetReport {
     pub calls: u64,
     /// Deep calls passed.
     pub passed: u64,
+    /// What went wrong in the last one that did not pass since a validation was last ordered, as a short stable word.
+    pub last_failure: Option<&'static str>,
     /// A validation or a single test call runs.
     pub busy: bool,
 }
@@ -71,6 +73,7 @@ impl Router {
                 target: Arc::clone(target),
                 calls: health.tests.calls,
                 passed: health.tests.passed,
+                last_failure: health.tests.last_failure,
                 busy: matches!(health.machine.phase, Phase::Suspected { .. })
                     || health.tests.is_busy(now)
                     || health.tests.next <= now,

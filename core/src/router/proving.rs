@@ -1,5 +1,5 @@
 //! Proving targets: time passes, test calls become due, and their results are weighed.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Router, Standing, TestKind, TestOrder, TestPurpose, TestResult,
@@ -37,6 +37,8 @@ impl Router {
         for index in 0..self.health.len() {
             self.pass_time(index, now);
         }
+        // A drain may have taken the last good target.
+        self.serve_the_stranded(now);
         self.pins.sweep(now);
         let tests = self.order_tests(now);
         Due { tests, next: self.next_due(now) }
@@ -101,8 +103,13 @@ impl Router {
         }
         for (of, target) in std::mem::take(&mut self.to_compare) {
             let index = usize::from(target.0);
-            // A call that runs already will tell as much.
-            if self.health.get(index).is_some_and(|health| !health.tests.is_busy(now)) {
+            if !self.health.get(usize::from(of.0)).is_some_and(TargetHealth::is_suspected) {
+                continue;
+            }
+            // One at a time; and a call that began before the trouble would say nothing of it.
+            if self.health.get(index).is_some_and(|health| health.tests.is_busy(now)) {
+                self.to_compare.push((of, target));
+            } else {
                 orders.extend(self.order(index, TestPurpose::Comparison { of }, false, now));
             }
         }
@@ -167,11 +174,13 @@ impl Router {
             return None;
         }
         let limit = self.thresholds.validation.longest_limit;
-        resource.cheap_busy_until = Some(now + limit * 2);
+        let place_until = now + limit * 2;
+        resource.cheap_busy_until = Some(place_until);
         let targets = resource.targets.clone();
         let target = targets.iter().find_map(|id| self.permitted_test(usize::from(id.0)))?;
         let (kind, purpose) = (TestKind::Cheap, TestPurpose::Background);
-        Some(TestOrder { target, kind, purpose, fresh_connection: false, limit, epoch: 0 })
+        let fresh_connection = false;
+        Some(TestOrder { target, kind, purpose, fresh_connection, limit, epoch: 0, ordered: now, place_until })
     }
 
     /// A deep call to the target; `None` if no policy lets anything be sent there.
@@ -180,9 +189,10 @@ impl Router {
         let health = self.health.get_mut(index)?;
         let live_median = health.baseline.quantiles().map(|known| known.median);
         let limit = health.tests.limit(target.target(), live_median, &self.thresholds);
-        health.tests.begin(limit, now);
+        let place_until = health.tests.begin(limit, now);
         let epoch = health.machine.epoch;
-        Some(TestOrder { target, kind: TestKind::Deep, purpose, fresh_connection: fresh, limit, epoch })
+        let (kind, fresh_connection) = (TestKind::Deep, fresh);
+        Some(TestOrder { target, kind, purpose, fresh_connection, limit, epoch, ordered: now, place_until })
     }
 
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
@@ -213,17 +223,19 @@ impl Router {
     pub fn tested(&mut self, order: &TestOrder, result: &TestResult, now: Moment) {
         let index = usize::from(order.target.target().id.0);
         match order.kind {
-            TestKind::Cheap => self.cheap_ended(order.target.target(), result, now),
+            TestKind::Cheap => self.cheap_ended(order, result, now),
             TestKind::Deep => self.deep_ended(index, order, result, now),
         }
     }
 
     fn deep_ended(&mut self, index: usize, order: &TestOrder, result: &TestResult, now: Moment) {
         let Some(health) = self.health.get_mut(index) else { return };
-        health.tests.busy_until = None;
+        health.tests.end(order.place_until);
+        let current = order.epoch == health.machine.epoch;
         let verdict = match result {
             TestResult::Passed { first_content, tokens } => {
                 health.tests.passed(*first_content, *tokens, now);
+                health.proof_began = health.proof_began.max(Some(order.ordered));
                 health.misconfigured = None;
                 health.detector.test_passed();
                 if order.purpose == TestPurpose::Background {
@@ -237,7 +249,7 @@ impl Router {
         self.signal(index, &Signal::Tested { epoch: order.epoch, verdict }, now);
         match verdict {
             Verdict::Passed => self.serve_the_stranded(now),
-            Verdict::Failed(failure) if !self.is_own_fault(now) => self.idle_failure(index, failure, now),
+            Verdict::Failed(failure) if current && !self.is_own_fault(now) => self.idle_failure(index, failure, now),
             _ => {}
         }
         self.revision += 1;
@@ -246,6 +258,7 @@ impl Router {
     fn deep_failed(&mut self, index: usize, failure: &Failure, now: Moment) -> Verdict {
         self.contacted(index, failure, now);
         let Some(health) = self.health.get_mut(index) else { return Verdict::Void };
+        health.tests.last_failure = Some(failure.kind.as_str());
         match failure.class() {
             FailureClass::Throttled => {
                 if let FailureKind::Throttled { retry_after } = failure.kind {
@@ -286,7 +299,8 @@ impl Router {
         self.look(index, now);
     }
 
-    fn cheap_ended(&mut self, target: &Target, result: &TestResult, now: Moment) {
+    fn cheap_ended(&mut self, order: &TestOrder, result: &TestResult, now: Moment) {
+        let target = order.target.target();
         let index = usize::from(target.id.0);
         let failure = match result {
             TestResult::Passed { .. } => None,
@@ -300,7 +314,7 @@ impl Router {
             self.answered(index, now);
         }
         let Some(resource) = self.resources.get_mut(target.resource_index) else { return };
-        resource.cheap_busy_until = None;
+        resource.cheap_busy_until.take_if(|until| *until == order.place_until);
         let Some(failure) = failure else {
             resource.cheap_failures = 0;
             return;
@@ -343,18 +357,24 @@ impl Router {
             health.tests.ordered = 0;
             health.tests.unconnected = 0;
         }
-        let spacing = self.thresholds.validation.spacing;
-        let candidates = self.routes.targets().iter().filter(|target| target.id != suspect.id).filter(|target| {
-            self.health.get(usize::from(target.id.0)).is_some_and(|health| {
-                let known = health.last_proven().is_some_and(|at| now.since(at) <= spacing);
-                !health.is_out() && !health.is_suspected() && !known
-            })
-        });
-        let (siblings, others): (Vec<_>, Vec<_>) =
-            candidates.partition(|target| target.resource_index == suspect.resource_index);
+        let fit = |target: &&Arc<Target>| {
+            let health = self.health.get(usize::from(target.id.0));
+            target.id != suspect.id && health.is_some_and(|health| !health.is_out() && !health.is_suspected())
+        };
+        let (siblings, others): (Vec<_>, Vec<_>) = self
+            .routes
+            .targets()
+            .iter()
+            .filter(fit)
+            .partition(|target| target.resource_index == suspect.resource_index);
         // Another region says more than another resource of the same one, and the same model more than another.
         let standby =
             others.into_iter().min_by_key(|other| (other.region == suspect.region, other.model != suspect.model));
+        let known = |target: &&Arc<Target>| {
+            let proven = self.health.get(usize::from(target.id.0)).and_then(TargetHealth::last_proven);
+            proven.is_some_and(|at| now.since(at) <= self.thresholds.validation.spacing)
+        };
+        let standby = standby.filter(|target| !known(target));
         let asked: Vec<TargetId> = siblings.into_iter().chain(standby).map(|target| target.id).collect();
         self.to_compare.extend(asked.into_iter().map(|target| (suspect.id, target)));
     }
@@ -367,7 +387,7 @@ impl Router {
         let (mut failed, mut unknown, mut passed) = (Vec::new(), Vec::new(), false);
         for sibling in siblings.into_iter().map(|id| usize::from(id.0)).filter(|sibling| *sibling != index) {
             let Some(health) = self.health.get(sibling).filter(|health| !health.is_out()) else { continue };
-            if health.last_proven().is_some_and(|at| at >= since) {
+            if health.proof_began.is_some_and(|at| at >= since) {
                 passed = true;
             } else if health.tests.last_failed.is_some_and(|at| at >= since) {
                 failed.push(sibling);
@@ -419,8 +439,14 @@ impl Router {
         }
     }
 
-    /// Puts a target to the test now, whatever its standing.
+    /// Puts a target to the test now, whatever its standing, unless no policy lets anything be sent there.
     pub(super) fn validate(&mut self, index: usize, now: Moment) {
+        if self.permitted_test(index).is_none() {
+            return;
+        }
+        if let Some(health) = self.health.get_mut(index) {
+            health.tests.last_failure = None;
+        }
         self.signal(index, &Signal::Ordered, now);
         if let Some(health) = self.health.get_mut(index)
             && !matches!(health.machine.standing(), Standing::Suspected)

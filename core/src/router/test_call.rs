@@ -24,6 +24,10 @@ pub struct TestOrder {
     /// It fails if its first content has not come by then.
     pub limit: Duration,
     pub(super) epoch: u64,
+    /// When it began: what began before trouble proves nothing of it.
+    pub(super) ordered: Moment,
+    /// It holds its target's only place for test calls until then.
+    pub(super) place_until: Moment,
 }
 
 /// How deep a test call reaches.
@@ -80,6 +84,8 @@ pub(super) struct TestState {
     pub(super) failing: bool,
     pub(super) last_passed: Option<Moment>,
     pub(super) last_failed: Option<Moment>,
+    /// What went wrong in the last test call that did not pass.
+    pub(super) last_failure: Option<&'static str>,
     /// A test call was refused as invalid: the probe is wrong, an alarm.
     pub(super) refused: bool,
     pub(super) calls: u64,
@@ -103,6 +109,7 @@ impl TestState {
             failing: false,
             last_passed: None,
             last_failed: None,
+            last_failure: None,
             refused: false,
             calls: 0,
             passed: 0,
@@ -116,9 +123,17 @@ impl TestState {
         self.busy_until.is_some_and(|until| until > now)
     }
 
-    pub(super) fn begin(&mut self, limit: Duration, now: Moment) {
+    /// Takes the place; answers until when.
+    pub(super) fn begin(&mut self, limit: Duration, now: Moment) -> Moment {
         self.calls += 1;
-        self.busy_until = Some(now + limit + Self::GRACE);
+        let until = now + limit + Self::GRACE;
+        self.busy_until = Some(until);
+        until
+    }
+
+    /// Gives the place back, unless another call has taken it meanwhile.
+    pub(super) fn end(&mut self, place_until: Moment) {
+        self.busy_until.take_if(|until| *until == place_until);
     }
 
     pub(super) fn passed(&mut self, first_content: Duration, tokens: u64, now: Moment) {

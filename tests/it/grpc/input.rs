@@ -305,7 +305,7 @@ mod raw {
 
 #[tokio::test]
 async fn only_known_callers_are_served_where_callers_are_configured() {
-    let caller = Caller { name: "engine".into(), policy: Arc::new(Policy::unrestricted()) };
+    let caller = Caller { name: "engine".into(), policy: Arc::new(Policy::unrestricted()), operator: false };
     let callers = Callers::Known(vec![("secret-token".into(), caller)]);
     let service = Service::start_as(Scripted::default(), Wanted { callers, ..Wanted::default() }).await;
     let mut client = service.inference().await;

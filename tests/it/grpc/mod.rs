@@ -3,4 +3,5 @@ mod calls;
 mod errors;
 mod input;
 mod operations;
+mod operator;
 mod status;

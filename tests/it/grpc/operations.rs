@@ -34,6 +34,41 @@ async fn health_of_every_name() {
     assert!(next.is_err(), "the stream stays open");
 }
 
+/// What the health name `upstream` says when every target of every model is drained, and after their release.
+#[tokio::test]
+async fn upstream_turns_after_a_while_and_back_at_once() {
+    for (hold_down, turns) in [(Duration::from_millis(200), true), (Duration::from_secs(600), false)] {
+        let wanted = Wanted { upstream_hold_down: hold_down, ..Wanted::default() };
+        let service = Service::start_as(Scripted::default(), wanted).await;
+        let mut health = HealthClient::new(service.channel().await);
+        let mut operator = service.operator().await;
+        for region in ["swedencentral", "francecentral"] {
+            let selector = Some(pb::TargetSelector { region: region.into(), ..Default::default() });
+            let duration = Some(prost_types::Duration { seconds: 600, nanos: 0 });
+            operator.drain(pb::DrainRequest { selector, reason: "a test".into(), duration }).await.unwrap();
+        }
+        if !turns {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let status = health.check(named("upstream")).await.unwrap().into_inner().status();
+            assert_eq!(status, ServingStatus::Serving, "held down");
+            continue;
+        }
+        let mut watch = health.watch(named("upstream")).await.unwrap().into_inner();
+        let mut next = async || watch.message().await.unwrap().unwrap().status();
+        // The watch may have begun after the turn already.
+        let mut status = next().await;
+        if status == ServingStatus::Serving {
+            status = next().await;
+        }
+        assert_eq!(status, ServingStatus::NotServing);
+        let ready = health.check(named("")).await.unwrap().into_inner().status();
+        assert_eq!(ready, ServingStatus::Serving, "this process is well");
+        let selector = Some(pb::TargetSelector { model: "solo".into(), ..Default::default() });
+        operator.release(pb::ReleaseRequest { selector, reason: "a test".into() }).await.unwrap();
+        assert_eq!(next().await, ServingStatus::Serving);
+    }
+}
+
 #[tokio::test]
 async fn draining_turns_readiness_and_lets_calls_finish() {
     let wanted = Wanted { drain_delay: Duration::from_millis(300), ..Wanted::default() };
@@ -146,9 +181,6 @@ async fn methods_whose_time_has_not_come_say_so() {
     let service = Service::start(Scripted::default()).await;
     let mut inference = service.inference().await;
     let status = inference.embed_stream(tokio_stream::iter([])).await.unwrap_err();
-    assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED");
-    let mut operator = pb::operator_service_client::OperatorServiceClient::new(service.channel().await);
-    let status = operator.drain(pb::DrainRequest::default()).await.unwrap_err();
     assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED");
 }
 

@@ -5,7 +5,10 @@ use sealane::{
     clock::Clock,
     grpc::{
         Caller, Callers, DeadlineRules, InferenceRules,
-        pb::{self, inference_service_client::InferenceServiceClient, region_service_client::RegionServiceClient},
+        pb::{
+            self, inference_service_client::InferenceServiceClient, operator_service_client::OperatorServiceClient,
+            region_service_client::RegionServiceClient,
+        },
     },
     server::{Server, ServerSettings},
 };
@@ -35,6 +38,7 @@ pub struct Wanted {
     pub max_request_bytes: usize,
     pub max_response_bytes: usize,
     pub upstream_stream: UpstreamStream,
+    pub upstream_hold_down: Duration,
     pub drain_delay: Duration,
     pub drain_grace: Duration,
     pub thresholds: Thresholds,
@@ -44,11 +48,12 @@ impl Default for Wanted {
     fn default() -> Self {
         let policy = Policy::unrestricted();
         Self {
-            callers: Callers::Anyone(Caller { name: "".into(), policy: Arc::new(policy.clone()) }),
+            callers: Callers::Anyone(Caller { name: "".into(), policy: Arc::new(policy.clone()), operator: true }),
             policy,
             max_request_bytes: 1 << 20,
             max_response_bytes: 1 << 20,
             upstream_stream: UpstreamStream::Auto,
+            upstream_hold_down: Duration::from_millis(200),
             drain_delay: Duration::ZERO,
             drain_grace: Duration::from_secs(5),
             thresholds: without_test_calls(),
@@ -122,6 +127,7 @@ impl Service {
             max_concurrent_streams: 256,
             reflection: true,
             state_file: None,
+            upstream_hold_down: wanted.upstream_hold_down,
             drain_delay: wanted.drain_delay,
             drain_grace: wanted.drain_grace,
         };
@@ -148,6 +154,10 @@ impl Service {
 
     pub async fn inference(&self) -> InferenceServiceClient<Channel> {
         InferenceServiceClient::new(self.channel().await)
+    }
+
+    pub async fn operator(&self) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.channel().await)
     }
 
     pub async fn regions(&self) -> RegionServiceClient<Channel> {

@@ -25,10 +25,11 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What an operator's word applies to; at least one field. Several fields narrow each other.
+// What an operator's word applies to; at least one field. Several fields narrow each other. A name that is not
+// configured, or fields that leave no target, are `NOT_FOUND`.
 type TargetSelector struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Azure region.
+	// Azure region, in either of its spellings.
 	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
 	// Configured name of an Azure OpenAI resource.
 	Resource string `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
@@ -167,7 +168,8 @@ type DrainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required.
 	Selector *TargetSelector `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
-	// Required. For the journal and for whoever is on call next; at most 256 characters.
+	// Required. For the log and for whoever is on call next: RegionStatus shows it. At most 256 characters, no control
+	// characters.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Required. Ends by itself after this; 1 s to 7 days.
 	Duration      *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
@@ -286,7 +288,7 @@ type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required.
 	Selector *TargetSelector `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
-	// Required. At most 256 characters.
+	// Required. At most 256 characters, no control characters.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -339,7 +341,7 @@ func (x *ReleaseRequest) GetReason() string {
 // What was put back.
 type ReleaseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The targets concerned.
+	// Those that were drained until now.
 	Targets       []*TargetName `protobuf:"bytes,1,rep,name=targets,proto3" json:"targets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -387,7 +389,7 @@ type ValidateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required.
 	Selector *TargetSelector `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
-	// Required. At most 256 characters.
+	// Required. At most 256 characters, no control characters.
 	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -494,7 +496,8 @@ type TargetVerdict struct {
 	TestCalls int32 `protobuf:"varint,3,opt,name=test_calls,json=testCalls,proto3" json:"test_calls,omitempty"`
 	// Those that passed.
 	PassedTestCalls int32 `protobuf:"varint,4,opt,name=passed_test_calls,json=passedTestCalls,proto3" json:"passed_test_calls,omitempty"`
-	// A short stable word for the last failure; empty if all passed.
+	// A short stable word for the last failure, such as `server_error`; `unanswered` if no verdict came in time;
+	// `not_permitted` if no caller's policy lets anything be sent there; empty if none failed.
 	Failure       string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

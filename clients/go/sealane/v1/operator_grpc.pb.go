@@ -30,13 +30,19 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Takes targets out of service and puts them back. Needs a right of its own; every call is journalled.
+// Takes targets out of service and puts them back. Where callers are configured, it needs a right of its own
+// (`operator: true`); without it every method answers `PERMISSION_DENIED`. Every accepted call is logged with caller,
+// selector and reason.
 type OperatorServiceClient interface {
-	// Takes targets out of service. Calls in flight finish where they are.
+	// Takes targets out of service. Calls in flight finish where they are; a later call for the same target replaces the
+	// earlier one.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
-	// Puts drained targets back.
+	// Puts drained targets back. Those that are not drained stay as they are.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
-	// Validates targets with test calls now; answers with their verdicts.
+	// Validates targets with test calls now; answers with their verdicts: a full validation where a target serves, one
+	// test call where it is out or returning. Test calls cost a few tokens each and are no dry run: a target that fails
+	// its validation goes out. Takes up to about half a minute, with reasoning models longer; a caller's deadline that
+	// is shorter ends the wait, not the validation.
 	Validate(ctx context.Context, in *ValidateRequest, opts ...grpc.CallOption) (*ValidateResponse, error)
 }
 
@@ -82,13 +88,19 @@ func (c *operatorServiceClient) Validate(ctx context.Context, in *ValidateReques
 // All implementations must embed UnimplementedOperatorServiceServer
 // for forward compatibility.
 //
-// Takes targets out of service and puts them back. Needs a right of its own; every call is journalled.
+// Takes targets out of service and puts them back. Where callers are configured, it needs a right of its own
+// (`operator: true`); without it every method answers `PERMISSION_DENIED`. Every accepted call is logged with caller,
+// selector and reason.
 type OperatorServiceServer interface {
-	// Takes targets out of service. Calls in flight finish where they are.
+	// Takes targets out of service. Calls in flight finish where they are; a later call for the same target replaces the
+	// earlier one.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
-	// Puts drained targets back.
+	// Puts drained targets back. Those that are not drained stay as they are.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
-	// Validates targets with test calls now; answers with their verdicts.
+	// Validates targets with test calls now; answers with their verdicts: a full validation where a target serves, one
+	// test call where it is out or returning. Test calls cost a few tokens each and are no dry run: a target that fails
+	// its validation goes out. Takes up to about half a minute, with reasoning models longer; a caller's deadline that
+	// is shorter ends the wait, not the validation.
 	Validate(context.Context, *ValidateRequest) (*ValidateResponse, error)
 	mustEmbedUnimplementedOperatorServiceServer()
 }

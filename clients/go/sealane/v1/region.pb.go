@@ -209,10 +209,18 @@ type RegionStatusResponse struct {
 	ObserveTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
 	// Changes whenever another configuration is in force.
 	ConfigRevision string `protobuf:"bytes,4,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"`
-	// The last standings that changed, newest first; at most 50.
-	Transitions   []*Transition `protobuf:"bytes,5,rep,name=transitions,proto3" json:"transitions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The last standings that changed, newest first; at most 50. Only those that the request did not exclude.
+	Transitions []*Transition `protobuf:"bytes,5,rep,name=transitions,proto3" json:"transitions,omitempty"`
+	// What somebody should look at, the gravest kinds first; empty if all is well. Alarms of the service as a whole are
+	// always told, those of a target or a model only where the request did not exclude it.
+	Alarms []*Alarm `protobuf:"bytes,6,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	// Calls of pinned workflows that were served outside their region since the service started, by the reason of the
+	// attempt that served them, in lower case, such as `rescue` or `spill`. Reasons that never occurred are left out.
+	OffPinCalls map[string]int64 `protobuf:"bytes,7,rep,name=off_pin_calls,json=offPinCalls,proto3" json:"off_pin_calls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Tokens that background test calls may still cost today. Validations and returns are not held back by it.
+	TestCallTokensLeft int64 `protobuf:"varint,8,opt,name=test_call_tokens_left,json=testCallTokensLeft,proto3" json:"test_call_tokens_left,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *RegionStatusResponse) Reset() {
@@ -278,6 +286,27 @@ func (x *RegionStatusResponse) GetTransitions() []*Transition {
 		return x.Transitions
 	}
 	return nil
+}
+
+func (x *RegionStatusResponse) GetAlarms() []*Alarm {
+	if x != nil {
+		return x.Alarms
+	}
+	return nil
+}
+
+func (x *RegionStatusResponse) GetOffPinCalls() map[string]int64 {
+	if x != nil {
+		return x.OffPinCalls
+	}
+	return nil
+}
+
+func (x *RegionStatusResponse) GetTestCallTokensLeft() int64 {
+	if x != nil {
+		return x.TestCallTokensLeft
+	}
+	return 0
 }
 
 // Asks to be told of changes.
@@ -467,7 +496,7 @@ type ModelState struct {
 	ActiveDeployment string `protobuf:"bytes,4,opt,name=active_deployment,json=activeDeployment,proto3" json:"active_deployment,omitempty"`
 	// Targets that could take over at once.
 	ReadyStandbys int32 `protobuf:"varint,5,opt,name=ready_standbys,json=readyStandbys,proto3" json:"ready_standbys,omitempty"`
-	// Workflows that are pinned to a region for this model.
+	// Workflows that are pinned to a region in which this model has a target.
 	PinnedWorkflows int32 `protobuf:"varint,6,opt,name=pinned_workflows,json=pinnedWorkflows,proto3" json:"pinned_workflows,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -572,9 +601,9 @@ type TargetState struct {
 	Overlay Overlay `protobuf:"varint,11,opt,name=overlay,proto3,enum=sealane.v1.Overlay" json:"overlay,omitempty"`
 	// `OVERLAY_COOLING` only.
 	CoolingUntilTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=cooling_until_time,json=coolingUntilTime,proto3" json:"cooling_until_time,omitempty"`
-	// `OVERLAY_DRAINED` only.
+	// `OVERLAY_DRAINED` only: when that ends by itself.
 	DrainedUntilTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=drained_until_time,json=drainedUntilTime,proto3" json:"drained_until_time,omitempty"`
-	// `STANDING_OUT` only: how often in a row it had to leave; the hold doubles with each.
+	// How often in a row it had to leave; the hold doubles with each. Outlasts the return until traffic has settled.
 	OutLevel int32 `protobuf:"varint,14,opt,name=out_level,json=outLevel,proto3" json:"out_level,omitempty"`
 	// Share of unpinned traffic that may go there, 0 to 1.
 	TrafficShare float64 `protobuf:"fixed64,15,opt,name=traffic_share,json=trafficShare,proto3" json:"traffic_share,omitempty"`
@@ -602,14 +631,20 @@ type TargetState struct {
 	ServedCalls int64 `protobuf:"varint,26,opt,name=served_calls,json=servedCalls,proto3" json:"served_calls,omitempty"`
 	// Attempts that failed for the target's own reasons since the service started.
 	FailedAttempts int64 `protobuf:"varint,27,opt,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
-	// Last deep test call that passed; unset if none did.
+	// Last deep test call that passed; unset if none did. Live traffic proves a target too, see `last_success_time`.
 	LastProvenTime *timestamppb.Timestamp `protobuf:"bytes,28,opt,name=last_proven_time,json=lastProvenTime,proto3" json:"last_proven_time,omitempty"`
 	// Deep test calls sent since the service started.
 	TestCalls int64 `protobuf:"varint,29,opt,name=test_calls,json=testCalls,proto3" json:"test_calls,omitempty"`
 	// Tokens that Azure counted for them.
 	TestCallTokens int64 `protobuf:"varint,30,opt,name=test_call_tokens,json=testCallTokens,proto3" json:"test_call_tokens,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Those test calls that passed.
+	PassedTestCalls int64 `protobuf:"varint,31,opt,name=passed_test_calls,json=passedTestCalls,proto3" json:"passed_test_calls,omitempty"`
+	// `OVERLAY_DRAINED` only: why, in the operator's words.
+	DrainReason string `protobuf:"bytes,32,opt,name=drain_reason,json=drainReason,proto3" json:"drain_reason,omitempty"`
+	// `OVERLAY_MISCONFIGURED` only: since when.
+	MisconfiguredSinceTime *timestamppb.Timestamp `protobuf:"bytes,33,opt,name=misconfigured_since_time,json=misconfiguredSinceTime,proto3" json:"misconfigured_since_time,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *TargetState) Reset() {
@@ -852,6 +887,129 @@ func (x *TargetState) GetTestCallTokens() int64 {
 	return 0
 }
 
+func (x *TargetState) GetPassedTestCalls() int64 {
+	if x != nil {
+		return x.PassedTestCalls
+	}
+	return 0
+}
+
+func (x *TargetState) GetDrainReason() string {
+	if x != nil {
+		return x.DrainReason
+	}
+	return ""
+}
+
+func (x *TargetState) GetMisconfiguredSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MisconfiguredSinceTime
+	}
+	return nil
+}
+
+// What somebody should look at.
+type Alarm struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A short stable word: `cut_off` (nothing is reachable from here), `frozen` (this process itself stumbled),
+	// `no_good_target`, `misconfigured`, `test_refused` (a test call is itself invalid), `tests_failing` (although live
+	// traffic succeeds), `standby_unproven`, `test_budget_spent`. May grow.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// What is the matter and what to do, for people.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Model concerned; empty if it is none in particular.
+	Model string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	// Azure region concerned; empty if it is none in particular.
+	Region string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	// Configured name of the resource concerned; empty if it is none in particular.
+	Resource string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Azure deployment concerned; empty if it is none in particular.
+	Deployment string `protobuf:"bytes,6,opt,name=deployment,proto3" json:"deployment,omitempty"`
+	// Since when, or until when, as `message` says; unset if that is not known.
+	AlarmTime     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=alarm_time,json=alarmTime,proto3" json:"alarm_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alarm) Reset() {
+	*x = Alarm{}
+	mi := &file_sealane_v1_region_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alarm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alarm) ProtoMessage() {}
+
+func (x *Alarm) ProtoReflect() protoreflect.Message {
+	mi := &file_sealane_v1_region_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
+func (*Alarm) Descriptor() ([]byte, []int) {
+	return file_sealane_v1_region_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Alarm) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Alarm) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Alarm) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Alarm) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Alarm) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *Alarm) GetDeployment() string {
+	if x != nil {
+		return x.Deployment
+	}
+	return ""
+}
+
+func (x *Alarm) GetAlarmTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AlarmTime
+	}
+	return nil
+}
+
 // A standing that changed.
 type Transition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -877,7 +1035,7 @@ type Transition struct {
 
 func (x *Transition) Reset() {
 	*x = Transition{}
-	mi := &file_sealane_v1_region_proto_msgTypes[7]
+	mi := &file_sealane_v1_region_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +1047,7 @@ func (x *Transition) String() string {
 func (*Transition) ProtoMessage() {}
 
 func (x *Transition) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_region_proto_msgTypes[7]
+	mi := &file_sealane_v1_region_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +1060,7 @@ func (x *Transition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transition.ProtoReflect.Descriptor instead.
 func (*Transition) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_region_proto_rawDescGZIP(), []int{7}
+	return file_sealane_v1_region_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Transition) GetTransitionTime() *timestamppb.Timestamp {
@@ -969,13 +1127,19 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"sealane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17sealane/v1/common.proto\"C\n" +
 	"\x13RegionStatusRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
-	"\x05model\x18\x02 \x01(\tR\x05model\"\x9b\x02\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\"\x90\x04\n" +
 	"\x14RegionStatusResponse\x121\n" +
 	"\aregions\x18\x01 \x03(\v2\x17.sealane.v1.RegionStateR\aregions\x12.\n" +
 	"\x06models\x18\x02 \x03(\v2\x16.sealane.v1.ModelStateR\x06models\x12=\n" +
 	"\fobserve_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vobserveTime\x12'\n" +
 	"\x0fconfig_revision\x18\x04 \x01(\tR\x0econfigRevision\x128\n" +
-	"\vtransitions\x18\x05 \x03(\v2\x16.sealane.v1.TransitionR\vtransitions\"\x86\x01\n" +
+	"\vtransitions\x18\x05 \x03(\v2\x16.sealane.v1.TransitionR\vtransitions\x12)\n" +
+	"\x06alarms\x18\x06 \x03(\v2\x11.sealane.v1.AlarmR\x06alarms\x12U\n" +
+	"\roff_pin_calls\x18\a \x03(\v21.sealane.v1.RegionStatusResponse.OffPinCallsEntryR\voffPinCalls\x121\n" +
+	"\x15test_call_tokens_left\x18\b \x01(\x03R\x12testCallTokensLeft\x1a>\n" +
+	"\x10OffPinCallsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x86\x01\n" +
 	"\x18WatchRegionStatusRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12<\n" +
@@ -993,7 +1157,7 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x0factive_resource\x18\x03 \x01(\tR\x0eactiveResource\x12+\n" +
 	"\x11active_deployment\x18\x04 \x01(\tR\x10activeDeployment\x12%\n" +
 	"\x0eready_standbys\x18\x05 \x01(\x05R\rreadyStandbys\x12)\n" +
-	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\x85\f\n" +
+	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\xaa\r\n" +
 	"\vTargetState\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1e\n" +
@@ -1030,10 +1194,24 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x10last_proven_time\x18\x1c \x01(\v2\x1a.google.protobuf.TimestampR\x0elastProvenTime\x12\x1d\n" +
 	"\n" +
 	"test_calls\x18\x1d \x01(\x03R\ttestCalls\x12(\n" +
-	"\x10test_call_tokens\x18\x1e \x01(\x03R\x0etestCallTokensB\x17\n" +
+	"\x10test_call_tokens\x18\x1e \x01(\x03R\x0etestCallTokens\x12*\n" +
+	"\x11passed_test_calls\x18\x1f \x01(\x03R\x0fpassedTestCalls\x12!\n" +
+	"\fdrain_reason\x18  \x01(\tR\vdrainReason\x12T\n" +
+	"\x18misconfigured_since_time\x18! \x01(\v2\x1a.google.protobuf.TimestampR\x16misconfiguredSinceTimeB\x17\n" +
 	"\x15_recent_success_ratioB\x15\n" +
 	"\x13_remaining_requestsB\x13\n" +
-	"\x11_remaining_tokens\"\xc5\x02\n" +
+	"\x11_remaining_tokens\"\xda\x01\n" +
+	"\x05Alarm\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x16\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\x12\x1a\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\x12\x1e\n" +
+	"\n" +
+	"deployment\x18\x06 \x01(\tR\n" +
+	"deployment\x129\n" +
+	"\n" +
+	"alarm_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\talarmTime\"\xc5\x02\n" +
 	"\n" +
 	"Transition\x12C\n" +
 	"\x0ftransition_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0etransitionTime\x12\x14\n" +
@@ -1075,7 +1253,7 @@ func file_sealane_v1_region_proto_rawDescGZIP() []byte {
 }
 
 var file_sealane_v1_region_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sealane_v1_region_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_sealane_v1_region_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_sealane_v1_region_proto_goTypes = []any{
 	(Standing)(0),                     // 0: sealane.v1.Standing
 	(Overlay)(0),                      // 1: sealane.v1.Overlay
@@ -1086,43 +1264,49 @@ var file_sealane_v1_region_proto_goTypes = []any{
 	(*RegionState)(nil),               // 6: sealane.v1.RegionState
 	(*ModelState)(nil),                // 7: sealane.v1.ModelState
 	(*TargetState)(nil),               // 8: sealane.v1.TargetState
-	(*Transition)(nil),                // 9: sealane.v1.Transition
-	(*timestamppb.Timestamp)(nil),     // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 11: google.protobuf.Duration
-	(ProcessingScope)(0),              // 12: sealane.v1.ProcessingScope
+	(*Alarm)(nil),                     // 9: sealane.v1.Alarm
+	(*Transition)(nil),                // 10: sealane.v1.Transition
+	nil,                               // 11: sealane.v1.RegionStatusResponse.OffPinCallsEntry
+	(*timestamppb.Timestamp)(nil),     // 12: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 13: google.protobuf.Duration
+	(ProcessingScope)(0),              // 14: sealane.v1.ProcessingScope
 }
 var file_sealane_v1_region_proto_depIdxs = []int32{
 	6,  // 0: sealane.v1.RegionStatusResponse.regions:type_name -> sealane.v1.RegionState
 	7,  // 1: sealane.v1.RegionStatusResponse.models:type_name -> sealane.v1.ModelState
-	10, // 2: sealane.v1.RegionStatusResponse.observe_time:type_name -> google.protobuf.Timestamp
-	9,  // 3: sealane.v1.RegionStatusResponse.transitions:type_name -> sealane.v1.Transition
-	11, // 4: sealane.v1.WatchRegionStatusRequest.max_interval:type_name -> google.protobuf.Duration
-	3,  // 5: sealane.v1.WatchRegionStatusResponse.status:type_name -> sealane.v1.RegionStatusResponse
-	8,  // 6: sealane.v1.RegionState.targets:type_name -> sealane.v1.TargetState
-	12, // 7: sealane.v1.TargetState.processing_scope:type_name -> sealane.v1.ProcessingScope
-	0,  // 8: sealane.v1.TargetState.standing:type_name -> sealane.v1.Standing
-	10, // 9: sealane.v1.TargetState.standing_since_time:type_name -> google.protobuf.Timestamp
-	10, // 10: sealane.v1.TargetState.next_step_time:type_name -> google.protobuf.Timestamp
-	1,  // 11: sealane.v1.TargetState.overlay:type_name -> sealane.v1.Overlay
-	10, // 12: sealane.v1.TargetState.cooling_until_time:type_name -> google.protobuf.Timestamp
-	10, // 13: sealane.v1.TargetState.drained_until_time:type_name -> google.protobuf.Timestamp
-	11, // 14: sealane.v1.TargetState.latency_p50:type_name -> google.protobuf.Duration
-	11, // 15: sealane.v1.TargetState.latency_p95:type_name -> google.protobuf.Duration
-	10, // 16: sealane.v1.TargetState.last_success_time:type_name -> google.protobuf.Timestamp
-	10, // 17: sealane.v1.TargetState.last_failure_time:type_name -> google.protobuf.Timestamp
-	10, // 18: sealane.v1.TargetState.last_proven_time:type_name -> google.protobuf.Timestamp
-	10, // 19: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
-	0,  // 20: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
-	0,  // 21: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
-	2,  // 22: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
-	4,  // 23: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
-	3,  // 24: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
-	5,  // 25: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
-	24, // [24:26] is the sub-list for method output_type
-	22, // [22:24] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	12, // 2: sealane.v1.RegionStatusResponse.observe_time:type_name -> google.protobuf.Timestamp
+	10, // 3: sealane.v1.RegionStatusResponse.transitions:type_name -> sealane.v1.Transition
+	9,  // 4: sealane.v1.RegionStatusResponse.alarms:type_name -> sealane.v1.Alarm
+	11, // 5: sealane.v1.RegionStatusResponse.off_pin_calls:type_name -> sealane.v1.RegionStatusResponse.OffPinCallsEntry
+	13, // 6: sealane.v1.WatchRegionStatusRequest.max_interval:type_name -> google.protobuf.Duration
+	3,  // 7: sealane.v1.WatchRegionStatusResponse.status:type_name -> sealane.v1.RegionStatusResponse
+	8,  // 8: sealane.v1.RegionState.targets:type_name -> sealane.v1.TargetState
+	14, // 9: sealane.v1.TargetState.processing_scope:type_name -> sealane.v1.ProcessingScope
+	0,  // 10: sealane.v1.TargetState.standing:type_name -> sealane.v1.Standing
+	12, // 11: sealane.v1.TargetState.standing_since_time:type_name -> google.protobuf.Timestamp
+	12, // 12: sealane.v1.TargetState.next_step_time:type_name -> google.protobuf.Timestamp
+	1,  // 13: sealane.v1.TargetState.overlay:type_name -> sealane.v1.Overlay
+	12, // 14: sealane.v1.TargetState.cooling_until_time:type_name -> google.protobuf.Timestamp
+	12, // 15: sealane.v1.TargetState.drained_until_time:type_name -> google.protobuf.Timestamp
+	13, // 16: sealane.v1.TargetState.latency_p50:type_name -> google.protobuf.Duration
+	13, // 17: sealane.v1.TargetState.latency_p95:type_name -> google.protobuf.Duration
+	12, // 18: sealane.v1.TargetState.last_success_time:type_name -> google.protobuf.Timestamp
+	12, // 19: sealane.v1.TargetState.last_failure_time:type_name -> google.protobuf.Timestamp
+	12, // 20: sealane.v1.TargetState.last_proven_time:type_name -> google.protobuf.Timestamp
+	12, // 21: sealane.v1.TargetState.misconfigured_since_time:type_name -> google.protobuf.Timestamp
+	12, // 22: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
+	12, // 23: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
+	0,  // 24: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
+	0,  // 25: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
+	2,  // 26: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
+	4,  // 27: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
+	3,  // 28: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
+	5,  // 29: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
+	28, // [28:30] is the sub-list for method output_type
+	26, // [26:28] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_sealane_v1_region_proto_init() }
@@ -1138,7 +1322,7 @@ func file_sealane_v1_region_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sealane_v1_region_proto_rawDesc), len(file_sealane_v1_region_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,7 +33,8 @@ const (
 type RegionServiceClient interface {
 	// The view now.
 	RegionStatus(ctx context.Context, in *RegionStatusRequest, opts ...grpc.CallOption) (*RegionStatusResponse, error)
-	// The view now, then again on every change of a standing or overlay, and at least every `max_interval`.
+	// The view now, then again on every change of a standing or overlay, and at least every `max_interval`. Ends with
+	// `DEADLINE_EXCEEDED` when the caller's deadline passes, if it states one; otherwise it goes on.
 	WatchRegionStatus(ctx context.Context, in *WatchRegionStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRegionStatusResponse], error)
 }
 
@@ -82,7 +83,8 @@ type RegionService_WatchRegionStatusClient = grpc.ServerStreamingClient[WatchReg
 type RegionServiceServer interface {
 	// The view now.
 	RegionStatus(context.Context, *RegionStatusRequest) (*RegionStatusResponse, error)
-	// The view now, then again on every change of a standing or overlay, and at least every `max_interval`.
+	// The view now, then again on every change of a standing or overlay, and at least every `max_interval`. Ends with
+	// `DEADLINE_EXCEEDED` when the caller's deadline passes, if it states one; otherwise it goes on.
 	WatchRegionStatus(*WatchRegionStatusRequest, grpc.ServerStreamingServer[WatchRegionStatusResponse]) error
 	mustEmbedUnimplementedRegionServiceServer()
 }

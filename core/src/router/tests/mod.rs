@@ -1,14 +1,24 @@
 //! The router told as stories (`scripts`), as tables (`tables`) and as properties (`properties`).
 #![allow(clippy::unwrap_used)]
+mod choices;
+mod classes;
+mod model;
+mod operator;
+mod outages;
 mod properties;
 mod script;
 mod scripts;
+mod sequences;
 mod tables;
+mod transitions;
 
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::{domain::*, policy::Policy};
+use crate::{
+    domain::{self, *},
+    policy::Policy,
+};
 
 /// Region of target 0, 1, 2 ...
 const REGIONS: [&str; 4] = ["swc", "weu", "frc", "eus"];

@@ -154,3 +154,26 @@ fn thresholds_that_make_no_sense_are_named() {
         assert_eq!(unsound.check().unwrap_err().field, field);
     }
 }
+
+/// A standby that breaks or is throttled while the healed primary is still held out: what has proven itself twice by
+/// test calls takes every call, not only a few.
+#[test]
+fn a_proven_target_that_is_held_out_rescues_without_a_cap() {
+    for failure in [FailureKind::Unavailable, throttled(30)] {
+        let mut router = plain(2);
+        router.health[0].machine.phase = Phase::Out { hold_until: at(600), proofs: 2 };
+        let mut targets = Vec::new();
+        for _ in 0..10 {
+            let mut call = Call::new(terms(&router, at(60)), at(1));
+            loop {
+                let Decision::Try { ticket, target, .. } = router.choose(&mut call, at(1)) else { panic!() };
+                targets.push(target.target().id.0);
+                if target.target().id == TargetId(0) {
+                    break;
+                }
+                router.observe(&mut call, ticket, &failed(failure.clone()), at(1));
+            }
+        }
+        assert_eq!(targets.iter().filter(|target| **target == 0).count(), 10, "{failure:?}: {targets:?}");
+    }
+}

@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class OperatorServiceStub(object):
-    """Takes targets out of service and puts them back. Needs a right of its own; every call is journalled.
+    """Takes targets out of service and puts them back. Where callers are configured, it needs a right of its own
+    (`operator: true`); without it every method answers `PERMISSION_DENIED`. Every accepted call is logged with caller,
+    selector and reason.
     """
 
     def __init__(self, channel):
@@ -53,25 +55,31 @@ class OperatorServiceStub(object):
 
 
 class OperatorServiceServicer(object):
-    """Takes targets out of service and puts them back. Needs a right of its own; every call is journalled.
+    """Takes targets out of service and puts them back. Where callers are configured, it needs a right of its own
+    (`operator: true`); without it every method answers `PERMISSION_DENIED`. Every accepted call is logged with caller,
+    selector and reason.
     """
 
     def Drain(self, request, context):
-        """Takes targets out of service. Calls in flight finish where they are.
+        """Takes targets out of service. Calls in flight finish where they are; a later call for the same target replaces the
+        earlier one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Puts drained targets back.
+        """Puts drained targets back. Those that are not drained stay as they are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Validate(self, request, context):
-        """Validates targets with test calls now; answers with their verdicts.
+        """Validates targets with test calls now; answers with their verdicts: a full validation where a target serves, one
+        test call where it is out or returning. Test calls cost a few tokens each and are no dry run: a target that fails
+        its validation goes out. Takes up to about half a minute, with reasoning models longer; a caller's deadline that
+        is shorter ends the wait, not the validation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +112,9 @@ def add_OperatorServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OperatorService(object):
-    """Takes targets out of service and puts them back. Needs a right of its own; every call is journalled.
+    """Takes targets out of service and puts them back. Where callers are configured, it needs a right of its own
+    (`operator: true`); without it every method answers `PERMISSION_DENIED`. Every accepted call is logged with caller,
+    selector and reason.
     """
 
     @staticmethod

@@ -18,50 +18,71 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class OperatorServiceStub:
-    """Takes targets out of service and puts them back. Needs a right of its own; every call is journalled."""
+    """Takes targets out of service and puts them back. Where callers are configured, it needs a right of its own
+    (`operator: true`); without it every method answers `PERMISSION_DENIED`. Every accepted call is logged with caller,
+    selector and reason.
+    """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     Drain: grpc.UnaryUnaryMultiCallable[
         sealane.v1.operator_pb2.DrainRequest,
         sealane.v1.operator_pb2.DrainResponse,
     ]
-    """Takes targets out of service. Calls in flight finish where they are."""
+    """Takes targets out of service. Calls in flight finish where they are; a later call for the same target replaces the
+    earlier one.
+    """
 
     Release: grpc.UnaryUnaryMultiCallable[
         sealane.v1.operator_pb2.ReleaseRequest,
         sealane.v1.operator_pb2.ReleaseResponse,
     ]
-    """Puts drained targets back."""
+    """Puts drained targets back. Those that are not drained stay as they are."""
 
     Validate: grpc.UnaryUnaryMultiCallable[
         sealane.v1.operator_pb2.ValidateRequest,
         sealane.v1.operator_pb2.ValidateResponse,
     ]
-    """Validates targets with test calls now; answers with their verdicts."""
+    """Validates targets with test calls now; answers with their verdicts: a full validation where a target serves, one
+    test call where it is out or returning. Test calls cost a few tokens each and are no dry run: a target that fails
+    its validation goes out. Takes up to about half a minute, with reasoning models longer; a caller's deadline that
+    is shorter ends the wait, not the validation.
+    """
 
 class OperatorServiceAsyncStub:
-    """Takes targets out of service and puts them back. Needs a right of its own; every call is journalled."""
+    """Takes targets out of service and puts them back. Where callers are configured, it needs a right of its own
+    (`operator: true`); without it every method answers `PERMISSION_DENIED`. Every accepted call is logged with caller,
+    selector and reason.
+    """
 
     Drain: grpc.aio.UnaryUnaryMultiCallable[
         sealane.v1.operator_pb2.DrainRequest,
         sealane.v1.operator_pb2.DrainResponse,
     ]
-    """Takes targets out of service. Calls in flight finish where they are."""
+    """Takes targets out of service. Calls in flight finish where they are; a later call for the same target replaces the
+    earlier one.
+    """
 
     Release: grpc.aio.UnaryUnaryMultiCallable[
         sealane.v1.operator_pb2.ReleaseRequest,
         sealane.v1.operator_pb2.ReleaseResponse,
     ]
-    """Puts drained targets back."""
+    """Puts drained targets back. Those that are not drained stay as they are."""
 
     Validate: grpc.aio.UnaryUnaryMultiCallable[
         sealane.v1.operator_pb2.ValidateRequest,
         sealane.v1.operator_pb2.ValidateResponse,
     ]
-    """Validates targets with test calls now; answers with their verdicts."""
+    """Validates targets with test calls now; answers with their verdicts: a full validation where a target serves, one
+    test call where it is out or returning. Test calls cost a few tokens each and are no dry run: a target that fails
+    its validation goes out. Takes up to about half a minute, with reasoning models longer; a caller's deadline that
+    is shorter ends the wait, not the validation.
+    """
 
 class OperatorServiceServicer(metaclass=abc.ABCMeta):
-    """Takes targets out of service and puts them back. Needs a right of its own; every call is journalled."""
+    """Takes targets out of service and puts them back. Where callers are configured, it needs a right of its own
+    (`operator: true`); without it every method answers `PERMISSION_DENIED`. Every accepted call is logged with caller,
+    selector and reason.
+    """
 
     @abc.abstractmethod
     def Drain(
@@ -69,7 +90,9 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.v1.operator_pb2.DrainRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.v1.operator_pb2.DrainResponse, collections.abc.Awaitable[sealane.v1.operator_pb2.DrainResponse]]:
-        """Takes targets out of service. Calls in flight finish where they are."""
+        """Takes targets out of service. Calls in flight finish where they are; a later call for the same target replaces the
+        earlier one.
+        """
 
     @abc.abstractmethod
     def Release(
@@ -77,7 +100,7 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.v1.operator_pb2.ReleaseRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.v1.operator_pb2.ReleaseResponse, collections.abc.Awaitable[sealane.v1.operator_pb2.ReleaseResponse]]:
-        """Puts drained targets back."""
+        """Puts drained targets back. Those that are not drained stay as they are."""
 
     @abc.abstractmethod
     def Validate(
@@ -85,6 +108,10 @@ class OperatorServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.v1.operator_pb2.ValidateRequest,
         context: _ServicerContext,
     ) -> typing.Union[sealane.v1.operator_pb2.ValidateResponse, collections.abc.Awaitable[sealane.v1.operator_pb2.ValidateResponse]]:
-        """Validates targets with test calls now; answers with their verdicts."""
+        """Validates targets with test calls now; answers with their verdicts: a full validation where a target serves, one
+        test call where it is out or returning. Test calls cost a few tokens each and are no dry run: a target that fails
+        its validation goes out. Takes up to about half a minute, with reasoning models longer; a caller's deadline that
+        is shorter ends the wait, not the validation.
+        """
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -43,18 +43,31 @@ class RegionStatusRequest(_message.Message):
     def __init__(self, region: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
 
 class RegionStatusResponse(_message.Message):
-    __slots__ = ("regions", "models", "observe_time", "config_revision", "transitions")
+    __slots__ = ("regions", "models", "observe_time", "config_revision", "transitions", "alarms", "off_pin_calls", "test_call_tokens_left")
+    class OffPinCallsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     REGIONS_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     OBSERVE_TIME_FIELD_NUMBER: _ClassVar[int]
     CONFIG_REVISION_FIELD_NUMBER: _ClassVar[int]
     TRANSITIONS_FIELD_NUMBER: _ClassVar[int]
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    OFF_PIN_CALLS_FIELD_NUMBER: _ClassVar[int]
+    TEST_CALL_TOKENS_LEFT_FIELD_NUMBER: _ClassVar[int]
     regions: _containers.RepeatedCompositeFieldContainer[RegionState]
     models: _containers.RepeatedCompositeFieldContainer[ModelState]
     observe_time: _timestamp_pb2.Timestamp
     config_revision: str
     transitions: _containers.RepeatedCompositeFieldContainer[Transition]
-    def __init__(self, regions: _Optional[_Iterable[_Union[RegionState, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelState, _Mapping]]] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., config_revision: _Optional[str] = ..., transitions: _Optional[_Iterable[_Union[Transition, _Mapping]]] = ...) -> None: ...
+    alarms: _containers.RepeatedCompositeFieldContainer[Alarm]
+    off_pin_calls: _containers.ScalarMap[str, int]
+    test_call_tokens_left: int
+    def __init__(self, regions: _Optional[_Iterable[_Union[RegionState, _Mapping]]] = ..., models: _Optional[_Iterable[_Union[ModelState, _Mapping]]] = ..., observe_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., config_revision: _Optional[str] = ..., transitions: _Optional[_Iterable[_Union[Transition, _Mapping]]] = ..., alarms: _Optional[_Iterable[_Union[Alarm, _Mapping]]] = ..., off_pin_calls: _Optional[_Mapping[str, int]] = ..., test_call_tokens_left: _Optional[int] = ...) -> None: ...
 
 class WatchRegionStatusRequest(_message.Message):
     __slots__ = ("region", "model", "max_interval")
@@ -99,7 +112,7 @@ class ModelState(_message.Message):
     def __init__(self, model: _Optional[str] = ..., active_region: _Optional[str] = ..., active_resource: _Optional[str] = ..., active_deployment: _Optional[str] = ..., ready_standbys: _Optional[int] = ..., pinned_workflows: _Optional[int] = ...) -> None: ...
 
 class TargetState(_message.Message):
-    __slots__ = ("model", "resource", "deployment", "priority", "processing_scope", "standing", "standing_since_time", "standing_reason", "next_step", "next_step_time", "overlay", "cooling_until_time", "drained_until_time", "out_level", "traffic_share", "in_flight_calls", "recent_attempts", "recent_success_ratio", "latency_p50", "latency_p95", "last_success_time", "last_failure_time", "last_failure", "remaining_requests", "remaining_tokens", "served_calls", "failed_attempts", "last_proven_time", "test_calls", "test_call_tokens")
+    __slots__ = ("model", "resource", "deployment", "priority", "processing_scope", "standing", "standing_since_time", "standing_reason", "next_step", "next_step_time", "overlay", "cooling_until_time", "drained_until_time", "out_level", "traffic_share", "in_flight_calls", "recent_attempts", "recent_success_ratio", "latency_p50", "latency_p95", "last_success_time", "last_failure_time", "last_failure", "remaining_requests", "remaining_tokens", "served_calls", "failed_attempts", "last_proven_time", "test_calls", "test_call_tokens", "passed_test_calls", "drain_reason", "misconfigured_since_time")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +143,9 @@ class TargetState(_message.Message):
     LAST_PROVEN_TIME_FIELD_NUMBER: _ClassVar[int]
     TEST_CALLS_FIELD_NUMBER: _ClassVar[int]
     TEST_CALL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PASSED_TEST_CALLS_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_REASON_FIELD_NUMBER: _ClassVar[int]
+    MISCONFIGURED_SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
     model: str
     resource: str
     deployment: str
@@ -160,7 +176,28 @@ class TargetState(_message.Message):
     last_proven_time: _timestamp_pb2.Timestamp
     test_calls: int
     test_call_tokens: int
-    def __init__(self, model: _Optional[str] = ..., resource: _Optional[str] = ..., deployment: _Optional[str] = ..., priority: _Optional[int] = ..., processing_scope: _Optional[_Union[_common_pb2.ProcessingScope, str]] = ..., standing: _Optional[_Union[Standing, str]] = ..., standing_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., standing_reason: _Optional[str] = ..., next_step: _Optional[str] = ..., next_step_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., overlay: _Optional[_Union[Overlay, str]] = ..., cooling_until_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., drained_until_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., out_level: _Optional[int] = ..., traffic_share: _Optional[float] = ..., in_flight_calls: _Optional[int] = ..., recent_attempts: _Optional[int] = ..., recent_success_ratio: _Optional[float] = ..., latency_p50: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., latency_p95: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., last_success_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure: _Optional[str] = ..., remaining_requests: _Optional[int] = ..., remaining_tokens: _Optional[int] = ..., served_calls: _Optional[int] = ..., failed_attempts: _Optional[int] = ..., last_proven_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., test_calls: _Optional[int] = ..., test_call_tokens: _Optional[int] = ...) -> None: ...
+    passed_test_calls: int
+    drain_reason: str
+    misconfigured_since_time: _timestamp_pb2.Timestamp
+    def __init__(self, model: _Optional[str] = ..., resource: _Optional[str] = ..., deployment: _Optional[str] = ..., priority: _Optional[int] = ..., processing_scope: _Optional[_Union[_common_pb2.ProcessingScope, str]] = ..., standing: _Optional[_Union[Standing, str]] = ..., standing_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., standing_reason: _Optional[str] = ..., next_step: _Optional[str] = ..., next_step_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., overlay: _Optional[_Union[Overlay, str]] = ..., cooling_until_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., drained_until_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., out_level: _Optional[int] = ..., traffic_share: _Optional[float] = ..., in_flight_calls: _Optional[int] = ..., recent_attempts: _Optional[int] = ..., recent_success_ratio: _Optional[float] = ..., latency_p50: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., latency_p95: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., last_success_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure: _Optional[str] = ..., remaining_requests: _Optional[int] = ..., remaining_tokens: _Optional[int] = ..., served_calls: _Optional[int] = ..., failed_attempts: _Optional[int] = ..., last_proven_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., test_calls: _Optional[int] = ..., test_call_tokens: _Optional[int] = ..., passed_test_calls: _Optional[int] = ..., drain_reason: _Optional[str] = ..., misconfigured_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Alarm(_message.Message):
+    __slots__ = ("kind", "message", "model", "region", "resource", "deployment", "alarm_time")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
+    ALARM_TIME_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    message: str
+    model: str
+    region: str
+    resource: str
+    deployment: str
+    alarm_time: _timestamp_pb2.Timestamp
+    def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., model: _Optional[str] = ..., region: _Optional[str] = ..., resource: _Optional[str] = ..., deployment: _Optional[str] = ..., alarm_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Transition(_message.Message):
     __slots__ = ("transition_time", "model", "region", "resource", "deployment", "from_standing", "to_standing", "reason")

@@ -59,7 +59,8 @@ class RegionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchRegionStatus(self, request, context):
-        """The view now, then again on every change of a standing or overlay, and at least every `max_interval`.
+        """The view now, then again on every change of a standing or overlay, and at least every `max_interval`. Ends with
+        `DEADLINE_EXCEEDED` when the caller's deadline passes, if it states one; otherwise it goes on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

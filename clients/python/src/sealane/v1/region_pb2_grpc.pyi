@@ -31,7 +31,9 @@ class RegionServiceStub:
         sealane.v1.region_pb2.WatchRegionStatusRequest,
         sealane.v1.region_pb2.WatchRegionStatusResponse,
     ]
-    """The view now, then again on every change of a standing or overlay, and at least every `max_interval`."""
+    """The view now, then again on every change of a standing or overlay, and at least every `max_interval`. Ends with
+    `DEADLINE_EXCEEDED` when the caller's deadline passes, if it states one; otherwise it goes on.
+    """
 
 class RegionServiceAsyncStub:
     """The router's view of every region, resource and deployment. Never shows endpoints, keys or callers."""
@@ -46,7 +48,9 @@ class RegionServiceAsyncStub:
         sealane.v1.region_pb2.WatchRegionStatusRequest,
         sealane.v1.region_pb2.WatchRegionStatusResponse,
     ]
-    """The view now, then again on every change of a standing or overlay, and at least every `max_interval`."""
+    """The view now, then again on every change of a standing or overlay, and at least every `max_interval`. Ends with
+    `DEADLINE_EXCEEDED` when the caller's deadline passes, if it states one; otherwise it goes on.
+    """
 
 class RegionServiceServicer(metaclass=abc.ABCMeta):
     """The router's view of every region, resource and deployment. Never shows endpoints, keys or callers."""
@@ -65,6 +69,8 @@ class RegionServiceServicer(metaclass=abc.ABCMeta):
         request: sealane.v1.region_pb2.WatchRegionStatusRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[sealane.v1.region_pb2.WatchRegionStatusResponse], collections.abc.AsyncIterator[sealane.v1.region_pb2.WatchRegionStatusResponse]]:
-        """The view now, then again on every change of a standing or overlay, and at least every `max_interval`."""
+        """The view now, then again on every change of a standing or overlay, and at least every `max_interval`. Ends with
+        `DEADLINE_EXCEEDED` when the caller's deadline passes, if it states one; otherwise it goes on.
+        """
 
 def add_RegionServiceServicer_to_server(servicer: RegionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -1,0 +1,92 @@
+//! An operator's word, as the core takes it.
+use super::*;
+
+fn region(name: &str) -> Selector {
+    Selector { region: Some(name.into()), ..Selector::default() }
+}
+
+fn names(targets: &[Arc<Target>]) -> Vec<&str> {
+    targets.iter().map(|target| &*target.region).collect()
+}
+
+fn failed() -> TestResult {
+    TestResult::Failed(Failure::without_response(FailureKind::ServerError))
+}
+
+/// Makes every deep test call that is due within `seconds` end like this.
+fn answer(router: &mut Router, result: &TestResult, seconds: std::ops::Range<u64>) {
+    for second in seconds {
+        for order in router.due(at(second)).tests {
+            if order.kind == TestKind::Deep {
+                router.tested(&order, result, at(second));
+            }
+        }
+    }
+}
+
+#[test]
+fn fields_of_a_selector_narrow_each_other() {
+    let all = [target(0), target(1)];
+    let selects = |selector: Selector| all.iter().map(|target| selector.selects(target)).collect::<Vec<_>>();
+    let some = |name: &str| Some(name.to_owned());
+    assert_eq!(selects(Selector::default()), [true, true]);
+    assert_eq!(selects(Selector { region: some("swc"), ..Default::default() }), [true, false]);
+    assert_eq!(selects(Selector { resource: some("weu"), ..Default::default() }), [false, true]);
+    assert_eq!(selects(Selector { model: some("gpt-4o"), ..Default::default() }), [true, true]);
+    let nobody = Selector { region: some("swc"), resource: some("weu"), model: some("gpt-4o") };
+    assert_eq!(selects(nobody), [false, false]);
+}
+
+#[test]
+fn a_drain_ends_by_itself_or_by_release() {
+    let mut router = plain(2);
+    let revision = router.revision();
+    assert_eq!(names(&router.drain(&region("swc"), at(60), &"repairs".into())), ["swc"]);
+    assert!(router.revision() > revision, "those who watch are told");
+    let drained = Overlay::Drained { until: at(60), reason: "repairs".into() };
+    let view = router.snapshot(at(1)).targets.remove(0);
+    assert_eq!((view.overlay, view.share, view.next), (Some(drained), 0.0, Some((NextStep::DrainEnds, at(60)))));
+    assert_eq!(&*router.snapshot(at(1)).models[0].active.as_ref().unwrap().region, "weu");
+    router.due(at(59));
+    assert!(router.snapshot(at(59)).targets[0].overlay.is_some());
+    router.due(at(60));
+    assert_eq!(router.snapshot(at(60)).targets[0].overlay, None);
+
+    router.drain(&region("swc"), at(600), &"more repairs".into());
+    assert_eq!(names(&router.release(&Selector::default())), ["swc"], "only what was drained");
+    assert_eq!(router.snapshot(at(61)).targets[0].overlay, None);
+    let revision = router.revision();
+    assert!(router.release(&region("mars")).is_empty());
+    assert_eq!(router.revision(), revision, "nothing happened");
+}
+
+#[test]
+fn a_validation_reports_what_its_test_calls_said() {
+    let mut router = plain(2);
+    let selector = region("swc");
+    for (result, standing, calls, passed, failure) in [
+        (failed(), Standing::Out { level: 1 }, 3, 0, Some("server_error")),
+        (TestResult::Passed { first_content: secs(1), tokens: 20 }, Standing::Out { level: 1 }, 1, 1, None),
+    ] {
+        let start = router.snapshot(at(0)).transitions.first().map_or(100, |last| last.at.since_origin().as_secs() + 1);
+        let before = router.report(&selector, at(start)).remove(0);
+        assert_eq!(names(&router.order_validation(&selector, at(start))), ["swc"]);
+        assert!(router.report(&selector, at(start))[0].busy, "a verdict is due");
+        answer(&mut router, &result, start..start + 4);
+        let after = router.report(&selector, at(start + 4)).remove(0);
+        assert_eq!((after.calls - before.calls, after.passed - before.passed), (calls, passed));
+        assert_eq!((after.last_failure, after.busy), (failure, false));
+        assert_eq!(router.snapshot(at(start + 4)).targets[0].standing, standing);
+    }
+}
+
+/// A test call that nobody may make would never pass, and take a target out for it.
+#[test]
+fn a_target_that_no_policy_permits_is_not_put_to_the_test() {
+    let policy = Policy { regions: vec!["weu".into()], ..Policy::unrestricted() };
+    let mut router = plain(2).serving_policies(vec![Arc::new(policy)]);
+    router.order_validation(&region("swc"), at(100));
+    assert_eq!(router.snapshot(at(100)).targets[0].standing, Standing::Serving);
+    router.order_validation(&region("weu"), at(100));
+    assert_eq!(router.snapshot(at(100)).targets[1].standing, Standing::Suspected);
+}
