@@ -63,17 +63,6 @@ async fn row_26_json_nested_ten_thousand_deep_is_rescued() {
     rescued(Fault::NestedJson { depth: 10_000 }).await;
 }
 
-#[tokio::test]
-async fn row_27_vectors_of_another_length_are_rescued() {
-    let mut setup = Setup::default();
-    let deployments = setup.primary.deployments.iter_mut();
-    deployments.filter(|known| known.name == "text-embedding-3-large").for_each(|known| known.dimensions = 256);
-    let world = World::of(setup).await;
-    let request = pb::EmbedRequest { dimensions: Some(1024), ..embed(&["one"]) };
-    let reply = world.inference().embed(request).await.unwrap().into_inner();
-    assert_eq!((reply.dimensions, reply.served_by.unwrap().region.as_str()), (1024, "francecentral"));
-}
-
 /// Azure upgrades deployments by itself: another version is told, and is no outage.
 #[tokio::test]
 async fn row_27_another_model_version_is_told_to_the_caller() {

@@ -34,12 +34,11 @@ async fn row_49_a_caller_that_leaves_in_the_middle_closes_its_request_and_blames
 #[ignore = "takes a minute; run by `make faults`"]
 async fn row_50_a_caller_that_vanishes_is_found_by_its_silence() {
     let world = World::start().await;
-    world.primary.faults().add(Fault::StreamStall { at: 3 });
     let wire = Wire::to(world.address).await;
     let mut client = InferenceServiceClient::new(connect(wire.address).await);
     let mut request = Request::new(hi());
     request.set_timeout(Duration::from_secs(300));
-    // The stall must outlast the keep-alive: a drip that never stops.
+    // An answer that goes on for much longer than the keep-alive.
     world.primary.faults().set(vec![
         Fault::AnswerLength { tokens: 100_000 }.into(),
         Fault::Latency(Latency { per_token_ms: 500, ..Latency::default() }).into(),
@@ -56,22 +55,18 @@ async fn row_50_a_caller_that_vanishes_is_found_by_its_silence() {
 }
 
 #[tokio::test]
-async fn row_51_a_caller_that_does_not_read_holds_nobody_up_and_ends_at_its_deadline() {
+async fn row_51_a_caller_that_does_not_read_holds_nobody_up() {
     let world = World::start().await;
     world.primary.faults().add(Fault::AnswerLength { tokens: 12_000 });
     // A window of 4 KiB is soon full.
     let endpoint = Endpoint::from_shared(format!("http://{}", world.address)).unwrap();
     let channel = endpoint.initial_stream_window_size(4096).connect().await.unwrap();
-    let mut request = Request::new(pb::CompleteRequest { max_output_tokens: Some(12_000), ..hi() });
-    request.set_timeout(Duration::from_millis(1500));
+    let request = pb::CompleteRequest { max_output_tokens: Some(12_000), ..hi() };
     let unread = InferenceServiceClient::new(channel).complete_stream(request).await.unwrap().into_inner();
     world.primary.faults().clear();
     assert_eq!(world.call().await.unwrap(), "swedencentral");
     assert_eq!(world.target("gpt-4o", "swedencentral").await.in_flight_calls, 1, "back-pressure holds it");
-    eventually("its deadline ends it", async || {
-        world.target("gpt-4o", "swedencentral").await.in_flight_calls == 0 && world.primary.counters().in_flight() == 0
-    })
-    .await;
     drop(unread);
+    eventually("it is let go", async || world.primary.counters().in_flight() == 0).await;
     assert_eq!(world.transitions().await, [""; 0]);
 }

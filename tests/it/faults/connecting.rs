@@ -107,8 +107,9 @@ async fn rows_07_and_08_a_reset_before_and_after_the_head() {
     }
 }
 
+/// A service whose way to the primary is a wire that lets through less and less. The second world is there for its region.
 /// Open connections lead nowhere, and nobody says so: no FIN, no RST.
-async fn silent_wire(passes: Passes) -> (World, Wire, u64) {
+async fn silent_wire(passes: Passes) -> (World, World, Wire, u64) {
     let region = World::start().await;
     let wire = Wire::to(region.primary.address()).await;
     let thresholds = sealane_core::router::Thresholds { first_content_floor: Duration::from_millis(400), ..quick() };
@@ -121,12 +122,12 @@ async fn silent_wire(passes: Passes) -> (World, Wire, u64) {
     assert_eq!(served_by.attempts[0].failure, "first_content_timeout");
     world.call_until("gpt-4o", Standing::Out).await;
     let arrived = region.primary.counters().requests(sealane::simulator::Operation::Chat);
-    (world, wire, arrived)
+    (world, region, wire, arrived)
 }
 
 #[tokio::test]
 async fn row_10_half_open_connections_are_found_by_their_silence() {
-    let (world, wire, arrived) = silent_wire(Passes::Nothing).await;
+    let (world, _region, wire, arrived) = silent_wire(Passes::Nothing).await;
     assert_eq!(arrived, 1, "nothing got through");
     wire.lets_through(Passes::Everything);
     world.call_until("gpt-4o", Standing::Returning).await;
@@ -134,6 +135,6 @@ async fn row_10_half_open_connections_are_found_by_their_silence() {
 
 #[tokio::test]
 async fn row_64_requests_arrive_and_answers_are_lost() {
-    let (_world, _wire, arrived) = silent_wire(Passes::OnlyRequests).await;
+    let (_world, _region, _wire, arrived) = silent_wire(Passes::OnlyRequests).await;
     assert!(arrived > 1, "the region did the work");
 }

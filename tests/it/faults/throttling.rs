@@ -3,12 +3,12 @@ use std::time::Duration;
 
 use sealane::{
     grpc::pb::{self, Overlay, Standing},
-    simulator::{Fault, Operation},
+    simulator::{Fault, Latency, Operation},
 };
 use tonic_types::StatusExt as _;
 
 use crate::support::{
-    service::{hi, told},
+    service::{eventually, hi, told},
     world::{Setup, World},
 };
 
@@ -67,13 +67,11 @@ async fn row_31_where_both_are_throttled_the_caller_is_told_when_to_come_back() 
 async fn row_45_a_crowded_standby_sheds_background_work_first() {
     let mut setup = Setup::quick();
     setup.thresholds.concurrency = 10;
+    setup.thresholds.longest_wait = Duration::from_millis(100);
     let world = World::of(setup).await;
     world.primary.faults().add(Fault::Down);
     world.call_until("gpt-4o", Standing::Out).await;
-    world
-        .standby
-        .faults()
-        .add(Fault::Latency(sealane::simulator::Latency { first_byte_ms: 300, ..Default::default() }));
+    world.standby.faults().add(Fault::Latency(Latency { first_byte_ms: 700, ..Default::default() }));
     let ask = |priority: pb::Priority| {
         let routing = pb::RoutingOptions { priority: priority as i32, ..Default::default() };
         let request = pb::CompleteRequest { routing: Some(routing), ..hi() };
@@ -81,8 +79,7 @@ async fn row_45_a_crowded_standby_sheds_background_work_first() {
         tokio::spawn(async move { client.complete(request).await })
     };
     let bulk: Vec<_> = (0..20).map(|_| ask(pb::Priority::Bulk)).collect();
-    crate::support::service::eventually("the standby is busy", async || world.standby.counters().in_flight() >= 8)
-        .await;
+    eventually("the standby is busy", async || world.standby.counters().in_flight() >= 8).await;
     let interactive = [ask(pb::Priority::Interactive), ask(pb::Priority::Interactive)];
     for call in interactive {
         call.await.unwrap().unwrap();
