@@ -40,6 +40,10 @@ test: test-rust test-clients ## Run the Rust, Python and Go suites
 test-rust: ## Run the Rust suites: unit, integration and doc tests
 	$(CARGO) test --locked --workspace
 
+.PHONY: faults
+faults: ## Run the fault catalogue on real sockets, with the rows that take minutes
+	$(CARGO) test --locked --test it faults:: -- --include-ignored --test-threads=2
+
 .PHONY: test-clients
 test-clients: ## Run the Python and Go clients against the real server
 	$(CARGO) build --locked --bin sealane

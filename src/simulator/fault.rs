@@ -33,6 +33,13 @@ pub struct FaultRule {
     /// Only to this deployment; absent: to all, and to requests that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
+    /// Only to requests whose body has at least so many bytes: a prompt that is too much for a struggling region, or,
+    /// where test calls are short, all traffic but them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_body_bytes: Option<usize>,
+    /// Only to requests whose body has at most so many bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body_bytes: Option<usize>,
     /// Share of the matching requests that are hit, 0.0 to 1.0, drawn from the region's seed.
     #[serde(default = "always")]
     pub ratio: f64,
@@ -47,7 +54,15 @@ const fn always() -> f64 {
 
 impl From<Fault> for FaultRule {
     fn from(fault: Fault) -> Self {
-        Self { fault, operation: None, deployment: None, ratio: always(), times: None }
+        Self {
+            fault,
+            operation: None,
+            deployment: None,
+            min_body_bytes: None,
+            max_body_bytes: None,
+            ratio: always(),
+            times: None,
+        }
     }
 }
 
@@ -64,6 +79,28 @@ impl FaultRule {
     pub fn on_deployment(mut self, deployment: &str) -> Self {
         self.deployment = Some(deployment.to_owned());
         self
+    }
+
+    /// Only requests whose body has at least `min` bytes.
+    #[must_use]
+    pub const fn on_bodies_from(mut self, min: usize) -> Self {
+        self.min_body_bytes = Some(min);
+        self
+    }
+
+    /// Only requests whose body has at most `max` bytes.
+    #[must_use]
+    pub const fn on_bodies_up_to(mut self, max: usize) -> Self {
+        self.max_body_bytes = Some(max);
+        self
+    }
+
+    /// Whether a request is of the kind that this rule is about.
+    pub(super) fn concerns(&self, operation: Operation, deployment: Option<&str>, body_bytes: usize) -> bool {
+        self.operation.is_none_or(|wanted| wanted == operation)
+            && self.deployment.as_deref().is_none_or(|wanted| Some(wanted) == deployment)
+            && self.min_body_bytes.is_none_or(|min| body_bytes >= min)
+            && self.max_body_bytes.is_none_or(|max| body_bytes <= max)
     }
 
     /// Only this share of the requests, 0.0 to 1.0.

@@ -169,16 +169,14 @@ impl Faults {
     }
 
     /// What happens to one request. Counts the request against the rules that hit it.
-    pub(super) fn decide(&self, operation: Operation, deployment: Option<&str>) -> Verdict {
+    pub(super) fn decide(&self, operation: Operation, deployment: Option<&str>, body_bytes: usize) -> Verdict {
         let mut verdict = Verdict::default();
         if !self.shared.any.load(Ordering::Acquire) {
             return verdict;
         }
         let mut rules = self.rules();
         rules.retain_mut(|rule| {
-            let concerned = rule.operation.is_none_or(|wanted| wanted == operation)
-                && rule.deployment.as_deref().is_none_or(|wanted| Some(wanted) == deployment);
-            if concerned && rule.times != Some(0) && self.hit(rule.ratio) {
+            if rule.concerns(operation, deployment, body_bytes) && rule.times != Some(0) && self.hit(rule.ratio) {
                 verdict.add(rule.fault.clone());
                 rule.times = rule.times.map(|left| left - 1);
             }
@@ -210,16 +208,24 @@ mod tests {
     #[test]
     fn a_rule_hits_only_its_operation_and_deployment() {
         let faults = faults(vec![FaultRule::from(Fault::Hang).on_operation(Operation::Chat).on_deployment("gpt-4o")]);
-        assert_eq!(faults.decide(Operation::Chat, Some("gpt-4o")).refusal, Some(Refusal::Hang));
-        assert_eq!(faults.decide(Operation::Chat, Some("other")), Verdict::default());
-        assert_eq!(faults.decide(Operation::Embeddings, Some("gpt-4o")), Verdict::default());
-        assert_eq!(faults.decide(Operation::Models, None), Verdict::default());
+        assert_eq!(faults.decide(Operation::Chat, Some("gpt-4o"), 0).refusal, Some(Refusal::Hang));
+        assert_eq!(faults.decide(Operation::Chat, Some("other"), 0), Verdict::default());
+        assert_eq!(faults.decide(Operation::Embeddings, Some("gpt-4o"), 0), Verdict::default());
+        assert_eq!(faults.decide(Operation::Models, None, 0), Verdict::default());
+    }
+
+    #[test]
+    fn a_rule_hits_only_bodies_of_its_size() {
+        let rule = FaultRule::from(Fault::Reset);
+        let faults = faults(vec![rule.clone().on_bodies_from(100), rule.on_bodies_up_to(10)]);
+        let hit = |bytes| faults.decide(Operation::Chat, None, bytes).refusal.is_some();
+        assert_eq!([9, 10, 11, 99, 100, 101].map(hit), [true, true, false, false, true, true]);
     }
 
     #[test]
     fn a_counted_rule_removes_itself() {
         let faults = faults(vec![FaultRule::from(Fault::Reset).for_next(2)]);
-        let hits = (0..5).filter(|_| faults.decide(Operation::Chat, None).refusal.is_some()).count();
+        let hits = (0..5).filter(|_| faults.decide(Operation::Chat, None, 0).refusal.is_some()).count();
         assert_eq!((hits, faults.active()), (2, vec![]));
     }
 
@@ -227,7 +233,7 @@ mod tests {
     fn a_ratio_is_kept_and_repeats_with_the_seed() {
         let draw = || -> Vec<bool> {
             let faults = faults(vec![FaultRule::from(Fault::Reset).with_ratio(0.5)]);
-            (0..1000).map(|_| faults.decide(Operation::Chat, None).refusal.is_some()).collect()
+            (0..1000).map(|_| faults.decide(Operation::Chat, None, 0).refusal.is_some()).collect()
         };
         let first = draw();
         assert_eq!(first, draw());
@@ -243,7 +249,7 @@ mod tests {
             Fault::StreamCrlf.into(),
             Fault::Drip { bytes: 0, every_ms: 3 }.into(),
         ]);
-        let verdict = faults.decide(Operation::Chat, None);
+        let verdict = faults.decide(Operation::Chat, None, 0);
         assert_eq!((verdict.refusal, verdict.crlf, verdict.drip), (Some(Refusal::Hang), true, Some((1, 3))));
     }
 }

@@ -37,7 +37,7 @@
 //! | `PUT /_simulator/listening` with `{"listening": false}` | second port only: connections are refused, or accepted again |
 //!
 //! A rule is `{"fault": {"kind": "status", "status": 503}, "operation": "chat", "deployment": "gpt-4o", "ratio": 0.5,
-//! "times": 3}`; everything but `fault` may be absent. [`Fault`] lists the kinds.
+//! "times": 3, "min_body_bytes": 1000}`; everything but `fault` may be absent. [`Fault`] lists the kinds.
 //!
 //! # Two ways to be down
 //! [`Fault::Down`] resets open connections and every further request, yet accepts connections, so that the control API

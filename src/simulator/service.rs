@@ -115,13 +115,14 @@ impl Region {
             Some(name) => Some(name.as_str()),
             None => object.as_ref().ok().and_then(|object| object.get("model")?.as_str()),
         };
-        self.counters.received(target.operation, deployment, body.len());
+        let body_bytes = body.len();
+        self.counters.received(target.operation, deployment, body_bytes);
         if self.counters.captures() {
             let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
             let (method, headers) = (head.method, head.headers.clone());
             self.counters.capture(CapturedRequest { method, path, headers, body });
         }
-        let verdict = self.faults.decide(target.operation, deployment);
+        let verdict = self.faults.decide(target.operation, deployment, body_bytes);
         let mut pace = Pace::new(verdict.latency.unwrap_or(self.settings.latency), self.settings.seed ^ serial);
         pause(pace.head_ms()).await;
         if let Some(refusal) = &verdict.refusal {

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod conformance;
 mod dispatch;
+mod faults;
 mod grpc;
 mod layers;
 mod regions;

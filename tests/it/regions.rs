@@ -3,73 +3,15 @@
 use std::time::Duration;
 
 use sealane::{
-    config::Config,
-    grpc::pb::{
-        self, complete_stream_response::Event, inference_service_client::InferenceServiceClient,
-        region_service_client::RegionServiceClient,
-    },
-    server::Server,
-    simulator::{Fault, FaultRule, RegionSettings, SimulatedRegion},
+    grpc::pb::{self, complete_stream_response::Event, region_service_client::RegionServiceClient},
+    simulator::{Fault, FaultRule},
 };
-use tonic::{Request, transport::Channel};
+use tonic::Request;
 
-use crate::support::service::{embed, eventually, hi, text, told, without_test_calls};
-
-struct World {
-    primary: SimulatedRegion,
-    standby: SimulatedRegion,
-    channel: Channel,
-}
-
-impl World {
-    async fn start() -> Self {
-        Self::start_with("").await
-    }
-
-    /// Two regions and the service over them; `extra` is appended to its configuration.
-    async fn start_with(extra: &str) -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let region = |name: &str, display: &str| {
-            SimulatedRegion::start(RegionSettings::named(name, display), ([127, 0, 0, 1], 0).into()).unwrap()
-        };
-        let primary = region("swedencentral", "Sweden Central");
-        let standby = region("francecentral", "France Central");
-        let yaml = format!(
-            "
-listen: 127.0.0.1:0
-resources:
-  - {{ name: swc, region: swedencentral, boundary: eu, endpoint: 'http://{}', auth: {{ api_key: {{ env: KEY }} }} }}
-  - {{ name: frc, region: francecentral, boundary: eu, endpoint: 'http://{}', auth: {{ api_key: {{ env: KEY }} }},
-      chat: {{ path: v1 }}, embeddings: {{ path: v1 }} }}
-models:
-  - name: gpt-4o
-    targets: [{{ resource: swc, deployment: gpt-4o, sku: Standard }}, {{ resource: frc, deployment: gpt-4o, sku: Standard }}]
-  - name: gpt-4o-unary
-    upstream_stream: never
-    targets: [{{ resource: swc, deployment: gpt-4o, sku: Standard }}, {{ resource: frc, deployment: gpt-4o, sku: Standard }}]
-  - name: text-embedding-3-large
-    kind: embedding
-    targets:
-      - {{ resource: swc, deployment: text-embedding-3-large, sku: Standard }}
-      - {{ resource: frc, deployment: text-embedding-3-large, sku: Standard }}
-{extra}",
-            primary.address(),
-            standby.address()
-        );
-        let key = |name: &str| (name == "KEY").then(|| "simulated-key".to_owned());
-        let mut config = Config::from_yaml(&yaml, "test.yaml", key).unwrap_or_else(|error| panic!("{error}"));
-        config.thresholds = without_test_calls();
-        let server = Server::from_config(config).await.unwrap();
-        let address = server.local_addr().unwrap();
-        tokio::spawn(server.serve(std::future::pending()));
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { primary, standby, channel }
-    }
-
-    fn inference(&self) -> InferenceServiceClient<Channel> {
-        InferenceServiceClient::new(self.channel.clone())
-    }
-}
+use crate::support::{
+    service::{embed, eventually, hi, text, told},
+    world::World,
+};
 
 fn within(limit: Duration, request: pb::CompleteRequest) -> Request<pb::CompleteRequest> {
     let mut request = Request::new(request);

@@ -4,3 +4,5 @@ pub mod canned;
 pub mod openapi;
 pub mod scripted;
 pub mod service;
+pub mod wire;
+pub mod world;
