@@ -181,7 +181,7 @@ fn mixed(settings: &Settings) -> Vec<Row> {
     let what = format!("{} seeds x {} h of mixed outages, {calls} calls", settings.seeds, settings.hours);
     vec![
         row(
-            format!("{what}: errors while a target is well"),
+            format!("{what}: errors while a target is fit (well for 10 s; after throttling, for 60 s)"),
             "0",
             format!("{errors}{}", first.unwrap_or_default()),
             errors == 0,

@@ -86,10 +86,24 @@ impl SimTarget {
         self.plan.iter().rev().find(|(from, _)| *from <= elapsed).map_or(Mood::Well, |(_, mood)| *mood)
     }
 
-    /// Well from `from` to `to`.
-    pub fn is_well(&self, from: Moment, to: Moment) -> bool {
-        let change = |(at, _): &&(Duration, Mood)| *at > from.since_origin() && *at <= to.since_origin();
-        self.mood(from) == Mood::Well && self.plan.iter().find(change).is_none_or(|(_, mood)| *mood == Mood::Well)
+    /// Well from `from` to `to`, and long enough before `from` that somebody could know: a recovery is seen by the next
+    /// test call, and a throttled target is left alone for as long as it asked, at most a minute.
+    pub fn is_fit(&self, from: Moment, to: Moment) -> bool {
+        let mut sick: Option<Mood> = None;
+        for (at, mood) in &self.plan {
+            if *at > to.since_origin() {
+                break;
+            }
+            if *mood != Mood::Well {
+                sick = Some(*mood);
+            } else if let Some(before) = sick.take() {
+                let known = if matches!(before, Mood::Throttling(_)) { 60 } else { 10 };
+                if *at + Duration::from_secs(known) > from.since_origin() {
+                    return false;
+                }
+            }
+        }
+        sick.is_none()
     }
 
     fn first_content(&self, chance: &mut Chance) -> f64 {

@@ -68,7 +68,7 @@ impl Default for Traffic {
 pub struct Outcome {
     /// Calls made.
     pub calls: u64,
-    /// Calls that ended with an error although some target was well all the time, and the first of them.
+    /// Calls that ended with an error although some target was fit all the time, and the first of them.
     pub errors: u64,
     /// When the first of those errors was, what it said and what was tried.
     pub first_error: Option<String>,
@@ -536,7 +536,7 @@ impl World {
         self.digest(77);
         if let Some(live) = self.live.get(call).and_then(Option::as_ref) {
             let model = &live.call.terms().route;
-            let well = model.targets.iter().any(|id| self.targets[usize::from(id.0)].is_well(live.began, self.now));
+            let well = model.targets.iter().any(|id| self.targets[usize::from(id.0)].is_fit(live.began, self.now));
             if well && !live.poison {
                 self.outcome.errors += 1;
                 if self.outcome.first_error.is_none() {

@@ -282,18 +282,20 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
         if !(sole || !any_good || (good_cannot && proofs > 0)) {
             continue;
         }
-        let room = match proofs {
-            _ if sole => numbers.concurrency,
-            0 | 1 => LAST_RESORT,
-            // It waits for its hold, not for its health.
-            _ => (numbers.concurrency / 4).max(LAST_RESORT),
-        };
+        let room = if sole { numbers.concurrency } else { last_resort_room(health, proofs, numbers.concurrency) };
         if health.open.count() < room {
             return Pick::Target(at);
         }
         no_room |= sole;
     }
     if no_room { Pick::NoRoom } else { Pick::Nothing }
+}
+
+/// How many calls at a time a target takes that is out: a few, to notice that it is back without hurting it; more once
+/// test calls, or calls that were sent there for want of anything better, say that it only waits for its hold.
+fn last_resort_room(health: &TargetHealth, proofs: u8, concurrency: u32) -> u32 {
+    let failed = health.last_failure.as_ref().map(|(at, _)| *at).max(health.left);
+    if proofs > 1 || health.last_success > failed { (concurrency / 4).max(LAST_RESORT) } else { LAST_RESORT }
 }
 
 /// `BULK` work leaves a fifth of a target's places to `INTERACTIVE` calls.
@@ -489,7 +491,7 @@ fn unproven(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Mo
             && health.drained.is_none()
             && health.cooling_until(now).is_none()
             && !call.has_tried(target.target().id)
-            && health.open.count() < LAST_RESORT
+            && health.open.count() < last_resort_room(health, 0, router.thresholds.concurrency)
     })
 }
 

@@ -138,6 +138,11 @@ impl Router {
             }
             return;
         }
+        if matches!(health.machine.phase, Phase::Out { .. }) {
+            self.hurry(index, now);
+        }
+        let Some(health) = self.health.get_mut(index) else { return };
+        let numbers = &self.thresholds;
         if now < health.next_test(now) {
             return;
         }
@@ -201,15 +206,21 @@ impl Router {
         self.policies.iter().find_map(|policy| policy.permit(target, &anything).ok())
     }
 
+    /// Where no other target can take calls, whoever heals first should be found soon.
+    fn hurry(&mut self, index: usize, now: Moment) {
+        let fit = |health: &TargetHealth| health.is_good() && health.cooling_until(now).is_none();
+        if !self.is_stranded(index, fit) {
+            return;
+        }
+        let soon = now + self.jittered(self.thresholds.validation.spacing * 2);
+        if let Some(health) = self.health.get_mut(index) {
+            health.tests.next = health.tests.next.min(soon);
+        }
+    }
+
     pub(super) fn plan_next_test(&mut self, index: usize, now: Moment) {
         let Some(health) = self.health.get(index) else { return };
         let interval = health.tests.interval(health.machine.phase, &self.thresholds);
-        // Where nothing good is left, whoever heals first should be found soon.
-        let interval = if health.is_out() && self.is_stranded(index) {
-            interval.min(self.thresholds.validation.spacing * 2)
-        } else {
-            interval
-        };
         let interval = self.jittered(interval);
         if let Some(health) = self.health.get_mut(index) {
             health.tests.next = now + interval;
@@ -250,7 +261,7 @@ impl Router {
         };
         self.signal(index, &Signal::Tested { epoch: order.epoch, verdict }, now);
         match verdict {
-            Verdict::Passed => self.serve_the_stranded(now),
+            Verdict::Passed if current => self.serve_the_stranded(now),
             Verdict::Failed(failure) if current && !self.is_own_fault(now) => self.idle_failure(index, failure, now),
             _ => {}
         }
@@ -410,15 +421,15 @@ impl Router {
     pub(super) fn serve_the_stranded(&mut self, now: Moment) {
         for index in 0..self.health.len() {
             let out = self.health.get(index).is_some_and(|health| health.is_out() && health.drained.is_none());
-            if out && self.is_stranded(index) {
+            if out && self.is_stranded(index, TargetHealth::is_good) {
                 self.signal(index, &Signal::Needed, now);
             }
         }
     }
 
-    /// Some policy permits this target and others of its route, and none of them is good. A sole permitted target is
+    /// Some policy permits this target and others of its route, and none of them is fit. A sole permitted target is
     /// used at any standing, so it does not count, unless the route has no other at all.
-    fn is_stranded(&self, index: usize) -> bool {
+    fn is_stranded(&self, index: usize, is_fit: impl Fn(&TargetHealth) -> bool) -> bool {
         let Some(target) = self.routes.targets().get(index) else { return false };
         let Some(route) = self.routes.find(&target.model) else { return false };
         let anything = RoutingOptions::default();
@@ -427,10 +438,10 @@ impl Router {
                 let target = self.routes.targets().get(usize::from(id.0));
                 target.is_some_and(|target| policy.permit(target, &anything).is_ok())
             };
-            let good = |id: &TargetId| self.health.get(usize::from(id.0)).is_some_and(TargetHealth::is_good);
+            let fit = |id: &TargetId| self.health.get(usize::from(id.0)).is_some_and(&is_fit);
             let permitted: Vec<&TargetId> = route.targets.iter().filter(permits).collect();
             let sole = permitted.len() < 2 && route.targets.len() > 1;
-            permitted.contains(&&target.id) && !sole && !permitted.into_iter().any(good)
+            permitted.contains(&&target.id) && !sole && !permitted.into_iter().any(fit)
         })
     }
 
