@@ -57,6 +57,12 @@ sim: ## Play outages against the router, 10 000 seeds of 2 h, and print which cl
 bench: ## Measure the release binary on loopback beside nginx and a minimal gRPC gateway (ARGS=--quick)
 	scripts/bench.sh $(ARGS)
 
+.PHONY: mutants
+mutants: ## Change the core in every small way and list what no test notices (an hour or two; not part of CI)
+	$(CARGO) install --locked --quiet --root target/mutation --version 27.1.0 cargo-mutants
+	PROPTEST_CASES=32 PATH="$(CURDIR)/target/mutation/bin:$$PATH" $(CARGO) mutants --package sealane-core --jobs 1 \
+	  --timeout 25 --build-timeout 90 --output target/mutation -- --locked --lib -- --skip model::
+
 # --- Check ---------------------------------------------------------------------------------------------------
 
 .PHONY: check

@@ -3,6 +3,7 @@
 //! One call's way: `grpc` decodes protobuf into the domain, `dispatch` asks the pure router of `sealane-core`
 //! which permitted target to try, `azure` makes the attempt, the router observes how it ended, and `grpc`
 //! encodes the reply. See ARCHITECTURE.md.
+pub mod audit;
 pub mod azure;
 pub mod cli;
 pub mod clock;

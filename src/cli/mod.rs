@@ -1,4 +1,5 @@
 //! The command line: one file for each verb. Data goes to standard output, messages to standard error.
+mod audit;
 mod check;
 mod client;
 mod complete;
@@ -103,6 +104,7 @@ enum Verb {
     Release(operator::Release),
     Validate(operator::Validate),
     Check(check::Check),
+    Audit(audit::Audit),
     Config(config::ConfigVerb),
     /// Ask a service whether it takes calls; exits with grpc_health_probe's codes.
     Healthcheck(healthcheck::Healthcheck),
@@ -124,6 +126,7 @@ pub fn run() -> ExitCode {
         Verb::Release(release) => wait(release.run(options)),
         Verb::Validate(validate) => wait(validate.run(options)),
         Verb::Check(check) => wait(check.run(options)),
+        Verb::Audit(audit) => audit.run(options),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => completions.run(),
         Verb::Healthcheck(healthcheck) => return healthcheck.run(),

@@ -20,6 +20,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "audit",
             "azure",
             "clock",
             "config",
@@ -54,6 +55,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("config", &["azure", "telemetry", "core::domain", "core::policy", "core::router"]),
     ("grpc", &["clock", "dispatch", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
     ("dispatch", &["clock", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
+    ("audit", &["core::domain"]),
     ("azure", &["upstream", "core::domain", "core::policy"]),
     ("upstream", &["core::domain", "core::policy"]),
     ("telemetry", &["core::domain"]),

@@ -1,5 +1,6 @@
 //! The one integration test binary: every file is an area, `support` starts what they share.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+mod audit;
 mod azure;
 mod cli;
 mod config;

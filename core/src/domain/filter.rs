@@ -78,3 +78,46 @@ pub struct PromptFilterResult {
     /// The verdicts.
     pub results: ContentFilterResults,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(filtered: bool, detected: Option<bool>, severity: Option<Severity>) -> ContentFilterVerdict {
+        ContentFilterVerdict { category: "hate".into(), filtered, detected, severity }
+    }
+
+    #[test]
+    fn what_is_remarkable() {
+        for (verdict, remarkable) in [
+            (verdict(false, None, None), false),
+            (verdict(false, Some(false), Some(Severity::Safe)), false),
+            (verdict(true, None, Some(Severity::Safe)), true),
+            (verdict(false, Some(true), None), true),
+            (verdict(false, None, Some(Severity::Low)), true),
+            (verdict(false, None, Some(Severity::High)), true),
+        ] {
+            let results = ContentFilterResults { verdicts: vec![verdict.clone()], unfiltered: false };
+            assert_eq!(results.is_remarkable(), remarkable, "{verdict:?}");
+            assert!(!results.is_empty());
+        }
+        let unfiltered = ContentFilterResults { unfiltered: true, ..ContentFilterResults::default() };
+        assert!(unfiltered.is_remarkable() && !unfiltered.is_empty());
+        assert!(ContentFilterResults::default().is_empty() && !ContentFilterResults::default().is_remarkable());
+    }
+
+    #[test]
+    fn the_worst_of_all_pieces_is_kept() {
+        let results = |verdict| ContentFilterResults { verdicts: vec![verdict], unfiltered: false };
+        let mut whole = results(verdict(false, Some(false), Some(Severity::Low)));
+        whole.merge(results(verdict(true, Some(true), Some(Severity::Safe))));
+        assert_eq!(whole, results(verdict(true, Some(true), Some(Severity::Low))));
+        whole.merge(results(verdict(false, None, Some(Severity::High))));
+        assert_eq!(whole, results(verdict(true, Some(true), Some(Severity::High))), "nothing is taken back");
+        let other = ContentFilterVerdict { category: "violence".into(), ..verdict(false, None, None) };
+        whole.merge(ContentFilterResults { verdicts: vec![other.clone()], unfiltered: true });
+        assert_eq!(whole.verdicts, [verdict(true, Some(true), Some(Severity::High)), other]);
+        whole.merge(ContentFilterResults::default());
+        assert!(whole.unfiltered);
+    }
+}

@@ -116,4 +116,22 @@ mod tests {
             assert_eq!(progress.at_silence(), at_silence, "{name}: silence");
         }
     }
+
+    #[test]
+    fn a_choice_that_was_not_asked_for_is_foreign() {
+        let progress = StreamProgress::new(2);
+        for (choice, foreign) in [(0, false), (1, false), (2, true)] {
+            let delta = ChatEvent::Delta(Delta { choice, ..Delta::default() });
+            let ChatEvent::FilterAnnotation { filter, .. } = annotation() else { return };
+            let annotation =
+                ChatEvent::FilterAnnotation { choice, filter, check_offset: 0, start_offset: 0, end_offset: 0 };
+            for event in [delta, finish(choice), annotation] {
+                assert_eq!(progress.is_foreign(&event), foreign, "{event:?}");
+            }
+        }
+        assert!(!progress.is_foreign(&ChatEvent::Usage(Usage::default())));
+        let mut progress = StreamProgress::new(1);
+        progress.observe(&finish(1));
+        assert!(!progress.all_finished(), "nor does it finish the one that was");
+    }
 }

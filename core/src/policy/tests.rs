@@ -61,3 +61,24 @@ fn a_target_is_refused_for_the_first_reason_that_applies() {
         assert_eq!(policy.permit(target, &request).err(), expected, "{policy:?} {request:?}");
     }
 }
+
+#[test]
+fn a_refusal_says_why() {
+    use ProcessingScope::{Global, Regional};
+    for (refusal, why) in [
+        (Refusal::PolicyRegion, "not among the policy's regions"),
+        (Refusal::PolicyBoundary, "outside the policy's data boundaries"),
+        (
+            Refusal::PolicyScope { needs: Global, permits: Regional },
+            "computes global, the policy permits at most regional",
+        ),
+        (Refusal::RequestRegion, "not among the request's allowed_regions"),
+        (Refusal::RequestBoundary, "outside the request's data_boundary"),
+        (
+            Refusal::RequestScope { needs: Global, permits: ProcessingScope::DataZone },
+            "computes global, the request accepts at most data_zone",
+        ),
+    ] {
+        assert_eq!(refusal.to_string(), why);
+    }
+}

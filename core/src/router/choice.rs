@@ -342,7 +342,12 @@ fn reason(router: &Router, call: &Call, permitted: &[PermittedTarget], at: usize
 fn rescuers_left(router: &Router, call: &Call, permitted: &[PermittedTarget], at: usize, now: Moment) -> bool {
     permitted.iter().enumerate().any(|(place, target)| {
         let health = &router.health[index(target)];
-        place != at && !call.has_tried(target.target().id) && health.is_good() && health.cooling_until(now).is_none()
+        // One that waits for its hold, not for its health, is the last resort.
+        let fit = match health.machine.phase {
+            Phase::Out { proofs, .. } => health.drained.is_none() && proofs > 1,
+            _ => health.is_good(),
+        };
+        place != at && !call.has_tried(target.target().id) && fit && health.cooling_until(now).is_none()
     })
 }
 
@@ -471,6 +476,19 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
             router.thresholds.cooling.0,
         )),
     }
+}
+
+/// The call is about to fail. A target that is out and has not proven itself yet may have healed a moment ago: a few
+/// such calls are worth the try.
+fn unproven(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Option<usize> {
+    permitted.iter().position(|target| {
+        let health = &router.health[index(target)];
+        health.is_out()
+            && health.drained.is_none()
+            && health.cooling_until(now).is_none()
+            && !call.has_tried(target.target().id)
+            && health.open.count() < LAST_RESORT
+    })
 }
 
 /// Where a second attempt has the best chance: the first target that serves without suspicion, else the first that

@@ -195,12 +195,16 @@ impl Router {
         let Some(health) = self.health.get_mut(index) else { return };
         let Some(open) = health.open.find(ticket.slot()) else { return };
         open.content = true;
-        let latency = now.since(open.started);
+        let began = open.started;
+        let latency = now.since(began);
+        // Content acquits at once: a sibling of a suspect must not be condemned while its long answers run.
+        health.proof_began = health.proof_began.max(Some(began));
         let slow = health.first_content(latency, call.terms.prompt_tokens, &self.thresholds, now);
         self.answered(index, now);
         if slow {
             self.look(index, now);
         }
+        self.answered_elsewhere(call, ticket, now);
     }
 
     /// Takes note of how an attempt ended.
@@ -225,7 +229,10 @@ impl Router {
                 if slow {
                     self.look(index, now);
                 }
-                self.served_elsewhere(call, ticket, now);
+                if !open.content {
+                    self.answered_elsewhere(call, ticket, now);
+                }
+                self.count_off_pin(call, ticket);
             }
             Observation::Failed(failure) => self.failed(index, failure, now),
             Observation::Cancelled => self.look(index, now),
@@ -264,8 +271,9 @@ impl Router {
         }
     }
 
-    /// The call is served: what failed on its way there failed for reasons of those targets, not of the call.
-    fn served_elsewhere(&mut self, call: &Call, ticket: Ticket, now: Moment) {
+    /// The call has content: what failed on its way there failed for reasons of those targets, not of the call. Told
+    /// at the first content, since a long answer's end comes too late for a verdict.
+    fn answered_elsewhere(&mut self, call: &Call, ticket: Ticket, now: Moment) {
         let serving = ticket.target_index();
         for failed in call.failed_at().filter(|failed| usize::from(failed.0) != serving) {
             let index = usize::from(failed.0);
@@ -275,6 +283,10 @@ impl Router {
                 self.signal(index, &Signal::LiveFailed, now);
             }
         }
+    }
+
+    fn count_off_pin(&mut self, call: &Call, ticket: Ticket) {
+        let serving = ticket.target_index();
         let region = self.routes.targets().get(serving).map(|target| &target.region);
         if call.pin.as_ref().is_some_and(|pin| region.is_some_and(|region| region != pin)) {
             let reason = call.tried.get(ticket.attempt_index()).map_or(AttemptReason::Route, |tried| tried.reason);

@@ -203,15 +203,17 @@ impl Router {
 
     pub(super) fn plan_next_test(&mut self, index: usize, now: Moment) {
         let Some(health) = self.health.get(index) else { return };
-        let interval = self.thresholds_interval(health);
+        let interval = health.tests.interval(health.machine.phase, &self.thresholds);
+        // Where nothing good is left, whoever heals first should be found soon.
+        let interval = if health.is_out() && self.is_stranded(index) {
+            interval.min(self.thresholds.validation.spacing * 2)
+        } else {
+            interval
+        };
         let interval = self.jittered(interval);
         if let Some(health) = self.health.get_mut(index) {
             health.tests.next = now + interval;
         }
-    }
-
-    fn thresholds_interval(&self, health: &TargetHealth) -> Duration {
-        health.tests.interval(health.machine.phase, &self.thresholds)
     }
 
     fn jittered(&mut self, interval: Duration) -> Duration {

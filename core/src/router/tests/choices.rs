@@ -65,6 +65,18 @@ fn a_target_that_is_out_is_no_choice_while_another_is_good() {
 }
 
 #[test]
+fn one_that_waits_for_its_hold_helps_out_while_the_good_ones_are_throttled() {
+    for (proofs, room) in [(0, 0), (1, 4), (2, 64)] {
+        let mut router = plain(2);
+        out(&mut router, 0, proofs);
+        router.health[1].throttled(secs(20), &Thresholds::default(), at(0));
+        let choices = occupy(&mut router, room + 1, &RoutingOptions::default());
+        assert!(choices[..room].iter().all(|choice| choice == "swc route"), "{proofs} proofs: {choices:?}");
+        assert_eq!(choices[room], "Throttled", "{proofs} proofs");
+    }
+}
+
+#[test]
 fn with_no_good_target_left_each_takes_four_calls_at_a_time() {
     let mut router = plain(2);
     out(&mut router, 0, 0);

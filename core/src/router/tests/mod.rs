@@ -1,11 +1,17 @@
-//! The router told as stories (`scripts`), as tables (`tables`) and as properties (`properties`).
+//! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
+//! `operator`, `saved`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`),
+//! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
 mod choices;
 mod classes;
 mod model;
+mod numbers;
 mod operator;
 mod outages;
 mod properties;
+mod proving;
+mod reach;
+mod saved;
 mod script;
 mod scripts;
 mod sequences;

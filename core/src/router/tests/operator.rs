@@ -1,5 +1,5 @@
 //! An operator's word, as the core takes it.
-use super::*;
+use super::{proving::*, *};
 
 fn region(name: &str) -> Selector {
     Selector { region: Some(name.into()), ..Selector::default() }
@@ -89,4 +89,40 @@ fn a_target_that_no_policy_permits_is_not_put_to_the_test() {
     assert_eq!(router.snapshot(at(100)).targets[0].standing, Standing::Serving);
     router.order_validation(&region("weu"), at(100));
     assert_eq!(router.snapshot(at(100)).targets[1].standing, Standing::Suspected);
+}
+
+#[test]
+fn an_operator_drains_releases_and_validates_what_is_selected() {
+    let mut router = prompt(estate());
+    let swc = Selector { resource: Some("swc".into()), ..Selector::default() };
+    let mini = Selector { model: Some("mini".into()), ..Selector::default() };
+    let names = |targets: Vec<Arc<Target>>| targets.iter().map(|target| target.id.0).collect::<Vec<_>>();
+    let revision = router.revision();
+    assert_eq!(names(router.drain(&swc, at(60), &"maintenance".into())), [0, 1]);
+    assert!(router.revision() > revision);
+    assert_eq!(router.snapshot(at(0)).targets[0].next, Some((NextStep::DrainEnds, at(60))));
+    assert_eq!(names(router.release(&mini)), [1], "only what was drained is released");
+    router.due(at(59));
+    assert!(router.health[0].drained.is_some());
+    router.last_due = None;
+    router.due(at(60));
+    assert!(router.health[0].drained.is_none());
+    let nothing = Selector { region: Some("nowhere".into()), ..Selector::default() };
+    let revision = router.revision();
+    assert_eq!(names(router.drain(&nothing, at(60), &"maintenance".into())), [0u16; 0]);
+    assert_eq!(router.revision(), revision);
+    router.signal(2, &Signal::ResourceDown, at(61));
+    assert_eq!(names(router.order_validation(&Selector::default(), at(61))), [0, 1, 2, 3]);
+    assert_eq!(standings(&router), ["suspected", "suspected", "out", "suspected"]);
+    assert_eq!(router.health[2].tests.next, at(61), "one that is out is asked at once");
+    assert!(router.report(&Selector::default(), at(61)).iter().all(|report| report.busy));
+    for order in deep(&mut router, at(61)) {
+        router.tested(&order, &passed(), at(61));
+    }
+    let report = router.report(&mini, at(61));
+    assert_eq!(
+        report.iter().map(|it| (it.target.id.0, it.passed, it.busy)).collect::<Vec<_>>(),
+        [(1, report[0].passed, false), (3, report[1].passed, false)]
+    );
+    assert!(report.iter().all(|it| it.passed >= 1 && it.calls >= it.passed));
 }

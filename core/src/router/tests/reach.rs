@@ -1,0 +1,92 @@
+//! How far an outage reaches: one pool, one endpoint, or our own network.
+use super::{proving::*, *};
+
+#[test]
+fn how_far_an_outage_reaches() {
+    let down = |which: &'static [u16], kind: FailureKind| {
+        move |id: u16| if which.contains(&id) { fails(kind.clone()) } else { passed() }
+    };
+    for (name, failing, kind, expected) in [
+        ("one pool", &[0][..], FailureKind::Unavailable, ["out", "serving", "serving", "serving"]),
+        ("the endpoint answers 503", &[0, 1][..], FailureKind::Unavailable, ["out", "out", "serving", "serving"]),
+        ("the endpoint refuses connections", &[0, 1][..], REFUSED, ["out", "out", "serving", "serving"]),
+        ("nobody can be reached", &[0, 1, 2, 3][..], REFUSED, ["serving", "serving", "serving", "serving"]),
+    ] {
+        let mut router = prompt(estate());
+        router.health.iter_mut().for_each(|health| health.tests.next = at(100));
+        router.resources.iter_mut().for_each(|resource| resource.next_cheap = at(100));
+        validate(&mut router, 0, 1, down(failing, kind));
+        assert_eq!(standings(&router), expected, "{name}");
+    }
+}
+
+#[test]
+fn no_connection_takes_silent_siblings_along_but_none_that_passed() {
+    for (kind, mini) in [(REFUSED, "out"), (FailureKind::Unavailable, "serving")] {
+        let mut router = prompt(estate());
+        validate(&mut router, 2, 1, |_| passed());
+        router.last_due = None;
+        router.signal(0, &Signal::Ordered, at(20));
+        for second in 20..24 {
+            // Nobody answers for the sibling; the standby passes.
+            for order in deep(&mut router, at(second)) {
+                match order.target.target().id.0 {
+                    0 => router.tested(&order, &fails(kind.clone()), at(second)),
+                    1 => {}
+                    _ => router.tested(&order, &passed(), at(second)),
+                }
+            }
+        }
+        assert_eq!(standings(&router)[..2], ["out", mini], "{kind:?}");
+    }
+}
+
+#[test]
+fn nothing_reachable_is_our_own_fault_and_one_resource_alone_is_not() {
+    let mut router = prompt(vec![target(0), target(1)]);
+    validate(&mut router, 0, 1, |_| fails(REFUSED));
+    assert_eq!(standings(&router), ["serving", "serving"]);
+    assert_eq!(router.health[0].cause, Some(Cause::OwnFault));
+    let alarms = router.snapshot(at(5)).alarms;
+    assert!(matches!(alarms[..], [Alarm::CutOff { .. }]), "{alarms:?}");
+    serve_live(&mut router, 1, at(6));
+    assert_eq!(router.snapshot(at(6)).alarms, [], "something answers");
+    let mut alone = prompt(vec![target(0)]);
+    validate(&mut alone, 0, 1, |_| fails(REFUSED));
+    assert_eq!(standings(&alone), ["out"]);
+}
+
+#[test]
+fn what_was_unreachable_long_ago_says_nothing_of_now() {
+    for (later, own_fault) in [(10, true), (11, false)] {
+        let mut router = plain(2);
+        router.contacted(0, &Failure::without_response(REFUSED), at(0));
+        router.contacted(1, &Failure::without_response(REFUSED), at(later));
+        assert_eq!(router.is_own_fault(at(later)), own_fault, "after {later} s");
+    }
+    let mut router = plain(2);
+    router.contacted(0, &Failure::without_response(REFUSED), at(0));
+    router.contacted(1, &Failure::without_response(FailureKind::ServerError), at(0));
+    assert!(!router.is_own_fault(at(0)), "an error is an answer");
+    router.contacted(1, &Failure::without_response(FailureKind::Local { cause: "no_credential" }), at(1));
+    assert!(!router.is_own_fault(at(1)));
+    router.contacted(1, &Failure::without_response(FailureKind::Reset), at(1));
+    assert!(router.is_own_fault(at(1)));
+}
+
+#[test]
+fn a_frozen_process_forgets_what_it_saw_and_blames_nobody() {
+    let mut router = prompt(vec![target(0), target(1)]);
+    router.due(at(0));
+    router.signal(0, &Signal::Ordered, at(0));
+    router.due(at(6));
+    assert_eq!(router.health[0].cause, Some(Cause::OwnFault), "the window ended while nobody looked");
+    assert_eq!(router.snapshot(at(6)).alarms, [Alarm::Frozen { until: at(11) }]);
+    assert!(router.is_own_fault(at(6)));
+    router.due(at(10));
+    let revision = router.revision();
+    router.due(at(11));
+    assert!(!router.is_own_fault(at(11)) && router.revision() > revision);
+    router.due(at(16));
+    assert!(!router.is_own_fault(at(16)), "five seconds are not yet a freeze");
+}

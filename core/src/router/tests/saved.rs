@@ -1,0 +1,39 @@
+//! Restarts and an operator's word.
+use super::{proving::*, *};
+
+#[test]
+fn standings_survive_a_restart() {
+    let mut router = prompt(estate());
+    router.signal(0, &Signal::ResourceDown, at(100));
+    router.signal(2, &Signal::ResourceDown, at(100));
+    router.health[2].machine.phase =
+        Phase::Returning { step: 3, entered: at(100), live: 0, deep: 0, failures: 0, in_a_row: 0 };
+    let maintenance = Selector { region: Some("weu".into()), model: Some("mini".into()), resource: None };
+    router.drain(&maintenance, at(160), &"maintenance".into());
+    let saved = router.saved(at(110));
+    assert_eq!(saved.len(), 3, "the one that plainly serves is not worth a line");
+    let hold_left = |saved: &SavedTarget| saved.hold_left.map(|left| left.as_secs());
+    assert!((44..=56).contains(&hold_left(&saved[0]).unwrap()));
+    assert_eq!(hold_left(&saved[1]), Some(0), "one that was returning has no hold left");
+    assert_eq!(saved[2].drained, Some(SavedDrain { left: secs(50), reason: "maintenance".into() }));
+
+    let mut next = prompt(estate());
+    let revision = next.revision();
+    assert_eq!(next.restore(&saved, secs(20), at(0)), 3);
+    assert!(next.revision() > revision);
+    assert_eq!(standings(&next), ["out", "serving", "out", "serving"]);
+    assert_eq!(next.health[3].drained, Some((at(30), "maintenance".into())));
+    let Phase::Out { hold_until, proofs: 0 } = next.health[0].machine.phase else { panic!() };
+    assert_eq!(hold_until.since(at(0)), saved[0].hold_left.unwrap() - secs(20));
+    assert_eq!((next.health[0].left, next.health[0].tests.next), (Some(at(0)), at(0)), "it is asked at once");
+    let told = &next.snapshot(at(0)).transitions;
+    assert!(told.len() == 2 && told.iter().all(|it| it.cause == Cause::Restored && it.from == Standing::Serving));
+
+    let mut late = prompt(estate());
+    late.restore(&saved, secs(3600), at(0));
+    assert_eq!(standings(&late), ["out", "serving", "out", "serving"], "only test calls bring it back");
+    assert_eq!(late.health[3].drained, None, "a drain ends by itself");
+    let mut other =
+        prompt(vec![target(3)].into_iter().map(|it| Target { id: TargetId(0), resource_index: 0, ..it }).collect());
+    assert_eq!(other.restore(&saved, secs(0), at(0)), 0, "what is configured no more is passed over");
+}
