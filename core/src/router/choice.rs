@@ -467,15 +467,17 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
         Some(cooled) => wait_for_cooling(router, call, cooled, now),
         None => retriable(router, permitted).and_then(|target| pause_before_retry(router, call, target, now)),
     };
-    match until {
-        Some(until) => Decision::Wait { until },
-        None => Decision::GiveUp(exhausted(
-            call,
-            permitted,
-            soonest.map(|it| it.until.since(now)),
-            router.thresholds.cooling.0,
-        )),
+    if let Some(until) = until {
+        return Decision::Wait { until };
     }
+    if call.running() == 0
+        && let Some(at) = unproven(router, call, permitted, now)
+    {
+        let reason = reason(router, call, permitted, at, Pinning::Held);
+        return attempt(router, call, permitted[at].clone(), reason, false, now);
+    }
+    let cooled_in = soonest.map(|cooled| cooled.until.since(now));
+    Decision::GiveUp(exhausted(call, permitted, cooled_in, router.thresholds.cooling.0))
 }
 
 /// The call is about to fail. A target that is out and has not proven itself yet may have healed a moment ago: a few

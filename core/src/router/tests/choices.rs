@@ -66,7 +66,7 @@ fn a_target_that_is_out_is_no_choice_while_another_is_good() {
 
 #[test]
 fn one_that_waits_for_its_hold_helps_out_while_the_good_ones_are_throttled() {
-    for (proofs, room) in [(0, 0), (1, 4), (2, 64)] {
+    for (proofs, room) in [(0, 4), (1, 4), (2, 64)] {
         let mut router = plain(2);
         out(&mut router, 0, proofs);
         router.health[1].throttled(secs(20), &Thresholds::default(), at(0));
