@@ -26,6 +26,7 @@
 mod answers;
 mod callers;
 mod connecting;
+mod onset;
 mod streams;
 mod switching;
 mod throttling;
