@@ -131,6 +131,9 @@ pub struct Verdict {
 /// back, too few to hurt it.
 const LAST_RESORT: u32 = 4;
 
+/// How long a call waits for one of those places: an error that comes soon is worth more than one that comes late.
+const LAST_RESORT_PATIENCE: Duration = Duration::from_millis(900);
+
 /// How long a call sleeps before it looks for room again; half of it is jittered.
 const QUEUE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -295,7 +298,7 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
 /// test calls, or calls that were sent there for want of anything better, say that it only waits for its hold.
 fn last_resort_room(health: &TargetHealth, proofs: u8, concurrency: u32) -> u32 {
     let failed = health.last_failure.as_ref().map(|(at, _)| *at).max(health.left);
-    if proofs > 1 || health.last_success > failed { (concurrency / 4).max(LAST_RESORT) } else { LAST_RESORT }
+    if proofs > 1 || health.proof_began > failed { (concurrency / 4).max(LAST_RESORT) } else { LAST_RESORT }
 }
 
 /// `BULK` work leaves a fifth of a target's places to `INTERACTIVE` calls.
@@ -478,6 +481,14 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
         let reason = reason(router, call, permitted, at, Pinning::Held);
         return attempt(router, call, permitted[at].clone(), reason, false, now);
     }
+    if call.running() == 0 && may_soon_be_let_in(router, call, permitted, now) {
+        let since = *call.queued.get_or_insert(now);
+        let pause = QUEUE_PAUSE.mul_f64(0.5 + 0.5 * router.random_fraction());
+        let patience = LAST_RESORT_PATIENCE.min(call.terms.deadline.since(since) / 2);
+        if now.since(since) + pause <= patience {
+            return Decision::Wait { until: now + pause };
+        }
+    }
     let cooled_in = soonest.map(|cooled| cooled.until.since(now));
     Decision::GiveUp(exhausted(call, permitted, cooled_in, router.thresholds.cooling.0))
 }
@@ -492,6 +503,18 @@ fn unproven(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Mo
             && health.cooling_until(now).is_none()
             && !call.has_tried(target.target().id)
             && health.open.count() < last_resort_room(health, 0, router.thresholds.concurrency)
+    })
+}
+
+/// A target that is out, and might serve this call, has its few places taken: the first of those calls to have content
+/// opens it for the others.
+fn may_soon_be_let_in(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> bool {
+    permitted.iter().any(|target| {
+        let health = &router.health[index(target)];
+        health.is_out()
+            && health.drained.is_none()
+            && health.cooling_until(now).is_none()
+            && !call.has_tried(target.target().id)
     })
 }
 

@@ -72,7 +72,7 @@ fn one_that_waits_for_its_hold_helps_out_while_the_good_ones_are_throttled() {
         router.health[1].throttled(secs(20), &Thresholds::default(), at(0));
         let choices = occupy(&mut router, room + 1, &RoutingOptions::default());
         assert!(choices[..room].iter().all(|choice| choice == "swc route"), "{proofs} proofs: {choices:?}");
-        assert_eq!(choices[room], "Throttled", "{proofs} proofs");
+        assert_eq!(choices[room], "wait", "{proofs} proofs: the first to have content opens it");
     }
 }
 
@@ -84,7 +84,26 @@ fn with_no_good_target_left_each_takes_four_calls_at_a_time() {
     let choices = occupy(&mut router, 9, &RoutingOptions::default());
     assert_eq!(choices[..4], ["swc route"; 4]);
     assert_eq!(choices[4..8], ["weu route"; 4]);
-    assert_eq!(choices[8], "Unavailable");
+    assert_eq!(choices[8], "wait", "the first to have content opens its target");
+}
+
+#[test]
+fn a_call_waits_a_moment_for_one_of_those_places_and_is_then_told() {
+    let mut router = plain(2);
+    out(&mut router, 0, 0);
+    out(&mut router, 1, 0);
+    occupy(&mut router, 8, &RoutingOptions::default());
+    let mut call = call_with(&router, RoutingOptions::default(), at(0));
+    let mut now = at(0);
+    let told = loop {
+        match router.choose(&mut call, now) {
+            Decision::Wait { until } => now = until,
+            other => break tell(&other),
+        }
+    };
+    assert_eq!(told, "Unavailable");
+    let waited = now.since(at(0));
+    assert!((Duration::from_millis(800)..=Duration::from_millis(900)).contains(&waited), "{waited:?}");
 }
 
 #[test]
