@@ -92,7 +92,8 @@ fn policies(entries: &[PolicyEntry], findings: &mut Findings<'_>) -> Vec<Known> 
         let regions = regions.map(|region| normalise_region(region).into()).collect();
         let boundaries = entry.boundaries.iter().filter_map(|label| label.take(findings));
         let boundaries = boundaries.map(|label| label.as_str().into()).collect();
-        let (Some(name), Some(max_scope)) = (name, entry.max_scope.take(findings)) else { continue };
+        let (max_scope, audit_required) = (entry.max_scope.take(findings), entry.audit_required.take(findings));
+        let (Some(name), Some(max_scope), Some(audit_required)) = (name, max_scope, audit_required) else { continue };
         let place = entry.name.place;
         if name == UNRESTRICTED {
             findings.refuse(place, "`unrestricted` is built in; name this policy otherwise");
@@ -103,7 +104,13 @@ fn policies(entries: &[PolicyEntry], findings: &mut Findings<'_>) -> Vec<Known> 
             findings.refuse(place, format!("policy `{name}` is already defined on line {line}"));
             continue;
         }
-        let policy = Policy { name: name.as_str().into(), regions, boundaries, max_scope: *max_scope };
+        let policy = Policy {
+            name: name.as_str().into(),
+            regions,
+            boundaries,
+            max_scope: *max_scope,
+            audit_required: *audit_required,
+        };
         all.push(Known { policy: Arc::new(policy), place });
     }
     all

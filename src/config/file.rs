@@ -8,7 +8,10 @@ use sealane_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::value::{Bytes, PathFamily, SecretRef, Setting};
+use super::{
+    audit::Audit,
+    value::{Bytes, PathFamily, SecretRef, Setting},
+};
 
 /// The configuration of Sealane.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -41,6 +44,9 @@ pub(super) struct File {
     /// this file's folder. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) state_file: Option<Setting<String>>,
+    /// The audit journal. Default: none is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) audit: Option<Audit>,
     /// How the service stops.
     #[serde(default)]
     pub(super) drain: Drain,
@@ -189,6 +195,9 @@ pub(super) struct PolicyEntry {
     /// Widest processing scope: `regional`, `data_zone` or `global`. Default regional.
     #[serde(default = "regional")]
     pub(super) max_scope: Setting<ProcessingScope>,
+    /// Where there is a journal (`audit`): refuse calls while it cannot record them. Default true.
+    #[serde(default = "yes")]
+    pub(super) audit_required: Setting<bool>,
 }
 
 /// A client of the service.

@@ -4,6 +4,7 @@
 //! the file says, each adding what it finds to one list, so that all problems are told at once; `settings` does the
 //! rest. Secrets are references, resolved here and never printed.
 mod access;
+mod audit;
 mod file;
 mod problem;
 mod resources;
@@ -25,6 +26,7 @@ use sealane_core::{
 };
 
 pub use access::CallerSettings;
+pub use audit::AuditSettings;
 pub use problem::{ConfigError, Place, Problem, Problems};
 pub use settings::{Drain, Images, Limits, Telemetry};
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub thresholds: Thresholds,
     /// Where standings are kept from one process to the next; `None`: nowhere.
     pub state_file: Option<PathBuf>,
+    /// Where the audit journal is kept; `None`: nowhere.
+    pub audit: Option<AuditSettings>,
     /// How the service stops.
     pub drain: Drain,
     /// Traces.
@@ -95,6 +99,7 @@ impl Config {
         let folder = Path::new(source_name).parent().unwrap_or(Path::new(""));
         let state_file =
             file.state_file.as_ref().and_then(|path| path.take(&mut findings)).map(|path| folder.join(path));
+        let audit = file.audit.as_ref().map(|entry| audit::check(entry, folder, &mut findings));
         let drain = settings::drain(&file.drain, &mut findings);
         let telemetry = settings::telemetry(&file.telemetry, &mut findings);
         let reflection = file.reflection.take(&mut findings).copied();
@@ -120,6 +125,7 @@ impl Config {
             limits,
             thresholds,
             state_file,
+            audit: audit.flatten(),
             drain,
             telemetry,
             reflection,

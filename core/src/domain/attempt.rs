@@ -97,6 +97,8 @@ pub enum AttemptResult {
     },
     /// The caller left, or another attempt won.
     Cancelled,
+    /// The service itself had to refuse it: no byte left.
+    NotSent,
 }
 
 /// One attempt of a call, as replies, spans and the journal tell it.
@@ -116,4 +118,11 @@ pub struct AttemptRecord {
     pub result: Option<AttemptResult>,
     /// What Azure said.
     pub evidence: Evidence,
+}
+
+impl AttemptRecord {
+    /// Whether anything may have left for the target.
+    pub fn was_sent(&self) -> bool {
+        self.result != Some(AttemptResult::NotSent)
+    }
 }

@@ -18,12 +18,20 @@ pub struct Policy {
     pub boundaries: Vec<Arc<str>>,
     /// Widest processing scope.
     pub max_scope: ProcessingScope,
+    /// Where a journal is kept: no attempt without a record. Default true.
+    pub audit_required: bool,
 }
 
 impl Policy {
     /// Permits every configured target: the policy of a service without `policies`.
     pub fn unrestricted() -> Self {
-        Self { name: "unrestricted".into(), regions: vec![], boundaries: vec![], max_scope: ProcessingScope::Global }
+        Self {
+            name: "unrestricted".into(),
+            regions: vec![],
+            boundaries: vec![],
+            max_scope: ProcessingScope::Global,
+            audit_required: true,
+        }
     }
 
     /// Decides for one target, under the policy narrowed by the request's own wishes. Called again for every

@@ -189,6 +189,14 @@ impl Router {
         choice::protect(self, call, ticket, now)
     }
 
+    /// An attempt that had to wait for us leaves only now: the time before was not its target's.
+    pub fn departs(&mut self, ticket: Ticket, now: Moment) {
+        let health = self.health.get_mut(ticket.target_index());
+        if let Some(open) = health.and_then(|health| health.open.find(ticket.slot())) {
+            open.started = now;
+        }
+    }
+
     /// The first content of an attempt is here. To be told once; a reply that comes whole need not tell it.
     pub fn first_content(&mut self, call: &Call, ticket: Ticket, now: Moment) {
         let index = ticket.target_index();
