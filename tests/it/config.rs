@@ -599,7 +599,7 @@ fn a_journal_has_a_folder_a_key_and_bounds() {
     assert_eq!((audit.settings.durability, audit.settings.retention_days), (Durability::Flush, 185));
     for (lines, said) in [
         ("audit: {}\n", "the key `directory` is missing here"),
-        ("audit: { directory: j, durability: fsnyc }\n", "`fsnyc` is not a durability; did you mean `fsync`?"),
+        ("audit: { directory: j, durability: fsnyc }\n", "`fsnyc` is not a durability, did you mean `fsync`?"),
         ("audit: { directory: j, retention_days: 184 }\n", "`retention_days` must be at least 185"),
         ("audit: { directory: j, segment_bytes: 1KiB }\n", "`segment_bytes` must be at least 64KiB"),
     ] {
