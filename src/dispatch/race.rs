@@ -37,7 +37,7 @@ enum Attempted<T> {
 async fn recorded<U: Upstream, T, F: Future<Output = Answer<T>>>(
     dispatcher: &Dispatcher<U>,
     ticket: Ticket,
-    intent: Option<PendingIntent>,
+    intent: Option<Box<PendingIntent>>,
     attempt: impl FnOnce() -> F,
 ) -> Attempted<T> {
     let Some(intent) = intent else { return Attempted::Answered(None, attempt().await) };
@@ -69,7 +69,7 @@ where
 async fn race<U, T, F>(
     run: &mut Run<U>,
     dispatcher: &Dispatcher<U>,
-    attempt: impl Fn(Ticket, AttemptOrder, Option<PendingIntent>) -> F,
+    attempt: impl Fn(Ticket, AttemptOrder, Option<Box<PendingIntent>>) -> F,
 ) -> Result<(Ticket, T), CallError>
 where
     U: Upstream,

@@ -51,7 +51,7 @@ pub(super) struct Started {
     pub(super) ticket: Ticket,
     pub(super) order: AttemptOrder,
     /// To be durable before anything is sent.
-    pub(super) intent: Option<PendingIntent>,
+    pub(super) intent: Option<Box<PendingIntent>>,
     /// When to ask whether it needs another one beside it.
     pub(super) protect_at: Option<Moment>,
 }
@@ -119,7 +119,13 @@ impl<U: Upstream> Run<U> {
         Some(Started { ticket, order: AttemptOrder { target, limits, trace, test: None }, intent, protect_at })
     }
 
-    fn intent(&self, ticket: Ticket, target: &Target, reason: AttemptReason, now: Moment) -> Option<PendingIntent> {
+    fn intent(
+        &self,
+        ticket: Ticket,
+        target: &Target,
+        reason: AttemptReason,
+        now: Moment,
+    ) -> Option<Box<PendingIntent>> {
         use AttemptReason::{Rescue, Restart, Retry};
         let journal = self.journal.as_ref()?;
         let attempt = Intent {
@@ -129,7 +135,7 @@ impl<U: Upstream> Run<U> {
             failover_of: self.failed.clone().filter(|_| matches!(reason, Rescue | Retry | Restart)),
             ..Intent::default()
         };
-        Some(journal.intent(attempt, self.call.terms().deadline.since(now)))
+        Some(Box::new(journal.intent(attempt, self.call.terms().deadline.since(now))))
     }
 
     fn begin(&mut self, ticket: Ticket, target: &Arc<Target>, reason: AttemptReason, now: Moment) -> AttemptSpan {

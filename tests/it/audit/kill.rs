@@ -153,7 +153,7 @@ async fn no_request_that_a_region_received_lacks_its_intent() {
         }
     }
     let after_crash = rows.iter().filter(|row| row.result() == "unknown_after_crash").count();
-    println!(
+    eprintln!(
         "{kills} kills: {received} requests received, {} intended, {after_crash} unknown after a crash",
         rows.len()
     );
