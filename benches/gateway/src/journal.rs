@@ -50,7 +50,7 @@ impl JournalCost {
         println!("\nThe audit journal; this disk takes {p50:.0} us (p99 {p99:.0} us) for 4 KiB and an fsync.");
         println!("{:34} {:>12} {:>16} {:>16} {:>16}", "medians", "none", "off", "flush", "fsync");
         for Measured { row, cells, .. } in &self.rows {
-            let mut line = |name: &str, figure: &dyn Fn(&Cell) -> Option<f64>| {
+            let line = |name: &str, figure: &dyn Fn(&Cell) -> Option<f64>| {
                 let name = format!("unary, concurrency {}, {name} us", row.concurrency);
                 let figures: Vec<Option<f64>> = cells.iter().map(figure).collect();
                 let without = figures.first().copied().flatten();

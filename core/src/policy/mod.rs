@@ -112,6 +112,10 @@ pub enum Refusal {
         /// The policy's.
         permits: ProcessingScope,
     },
+    /// The policy is no longer configured.
+    PolicyRemoved,
+    /// The target is no longer configured.
+    Removed,
     /// The request allows other regions.
     RequestRegion,
     /// The request asks for another boundary.
@@ -133,6 +137,8 @@ impl fmt::Display for Refusal {
             Self::PolicyScope { needs, permits } => {
                 write!(f, "computes {}, the policy permits at most {}", needs.as_str(), permits.as_str())
             }
+            Self::PolicyRemoved => write!(f, "the call's policy is no longer configured"),
+            Self::Removed => write!(f, "no longer configured"),
             Self::RequestRegion => write!(f, "not among the request's allowed_regions"),
             Self::RequestBoundary => write!(f, "outside the request's data_boundary"),
             Self::RequestScope { needs, permits } => {

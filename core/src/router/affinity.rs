@@ -22,7 +22,7 @@ pub(super) struct Pin {
 #[derive(Debug)]
 pub(super) struct Affinity {
     pins: HashMap<Workflow, Pin>,
-    numbers: thresholds::Affinity,
+    pub(super) numbers: thresholds::Affinity,
     swept: Moment,
 }
 

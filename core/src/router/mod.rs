@@ -32,6 +32,7 @@ mod route;
 mod saved;
 mod snapshot;
 mod standing;
+mod succession;
 mod test_call;
 mod thresholds;
 
@@ -80,6 +81,9 @@ pub struct Router {
     resources: Vec<ResourceHealth>,
     /// Test calls go only where one of these permits.
     policies: Vec<Arc<Policy>>,
+    /// What became of policies that calls in flight may have been admitted under; empty until the first change of the
+    /// configuration.
+    superseded: BTreeMap<Arc<str>, Option<Arc<Policy>>>,
     budget: RetryBudget,
     tokens: TokenBudget,
     pins: Pins,
@@ -135,6 +139,7 @@ impl Router {
             health,
             resources,
             policies: vec![Arc::new(Policy::unrestricted())],
+            superseded: BTreeMap::new(),
             budget,
             tokens,
             pins,

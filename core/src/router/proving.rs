@@ -201,7 +201,7 @@ impl Router {
     }
 
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
-        let target = self.routes.targets().get(index)?;
+        let target = self.routes.targets().get(index).filter(|target| self.routes.in_use(target.id))?;
         let anything = RoutingOptions::default();
         self.policies.iter().find_map(|policy| policy.permit(target, &anything).ok())
     }
@@ -376,8 +376,7 @@ impl Router {
         };
         let (siblings, others): (Vec<_>, Vec<_>) = self
             .routes
-            .targets()
-            .iter()
+            .targets_in_use()
             .filter(fit)
             .partition(|target| target.resource_index == suspect.resource_index);
         // Another region says more than another resource of the same one, and the same model more than another.

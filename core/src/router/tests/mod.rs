@@ -1,5 +1,5 @@
 //! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
-//! `operator`, `saved`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`),
+//! `operator`, `saved`, `succession`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
 mod choices;
@@ -15,6 +15,7 @@ mod saved;
 mod script;
 mod scripts;
 mod sequences;
+mod succession;
 mod tables;
 mod transitions;
 
