@@ -15,6 +15,6 @@ mod sse;
 mod stream;
 mod wire;
 
-pub use client::{Azure, BuildError};
+pub use client::{Azure, BuildError, Successors};
 pub use resolver::ForbiddenAddress;
 pub use settings::{Credential, PathStyle, ResourceSettings, ResponseBounds};
