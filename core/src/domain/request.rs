@@ -64,6 +64,13 @@ impl ChatRequest {
         let characters: usize = self.messages.iter().map(Message::characters).sum();
         characters.div_ceil(4) as u64
     }
+
+    /// Prompt tokens, and as many as the answer may have where the request caps it: what Azure's own limiter counts at
+    /// arrival (contract 5.1).
+    pub fn estimated_tokens(&self) -> u64 {
+        let answer = u64::from(self.max_output_tokens.unwrap_or(0)) * u64::from(self.expected_choices());
+        self.estimated_prompt_tokens().saturating_add(answer)
+    }
 }
 
 /// One turn of the conversation.
@@ -312,6 +319,9 @@ mod tests {
             tool_calls: vec![],
             tool_call_id: None,
         };
-        assert_eq!(ChatRequest { messages: vec![message], ..ChatRequest::default() }.estimated_prompt_tokens(), 2);
+        let request = ChatRequest { messages: vec![message], ..ChatRequest::default() };
+        assert_eq!((request.estimated_prompt_tokens(), request.estimated_tokens()), (2, 2));
+        let capped = ChatRequest { max_output_tokens: Some(100), choice_count: Some(3), ..request };
+        assert_eq!(capped.estimated_tokens(), 302);
     }
 }

@@ -4,6 +4,7 @@
 //! argument. Rates are metered by the generic cell rate algorithm (ITU-T I.371, annex A), which is a token bucket that
 //! holds a minute's worth, kept as the one moment at which the bucket is full again.
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
 
 use std::time::Duration;
@@ -74,8 +75,15 @@ impl Meter {
     }
 
     /// Another allowance from now on; what was used stays used.
-    pub fn change(&mut self, allowance: Allowance) {
-        self.allowance = allowance;
+    pub fn change(&mut self, now: Moment, allowance: Allowance) {
+        let old = std::mem::replace(&mut self.allowance, allowance);
+        self.calls.rescale(now, old.calls_per_minute, allowance.calls_per_minute);
+        self.tokens.rescale(now, old.tokens_per_minute, allowance.tokens_per_minute);
+    }
+
+    /// What may be used.
+    pub fn allowance(&self) -> Allowance {
+        self.allowance
     }
 
     /// Calls in flight.
@@ -160,6 +168,13 @@ impl Bucket {
 
     fn take(&mut self, now: Moment, limit: u32, amount: u64) {
         self.full_at = self.full_at.max(now) + Self::cost(limit, amount);
+    }
+
+    /// Keeps the amount that is owed under another rate.
+    fn rescale(&mut self, now: Moment, old: Option<u32>, new: Option<u32>) {
+        let (Some(old), Some(new)) = (old, new) else { return };
+        let nanos = self.full_at.since(now).as_nanos() * u128::from(old) / u128::from(new.max(1));
+        self.full_at = now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
     }
 
     fn give_back(&mut self, limit: u32, amount: u64) {

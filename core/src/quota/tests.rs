@@ -71,11 +71,8 @@ fn calls_in_flight_end() {
 
 #[test]
 fn a_refused_call_uses_nothing() {
-    let mut meter = Meter::new(Allowance {
-        calls_per_minute: Some(1),
-        tokens_per_minute: Some(10),
-        calls_in_flight: Some(1),
-    });
+    let mut meter =
+        Meter::new(Allowance { calls_per_minute: Some(1), tokens_per_minute: Some(10), calls_in_flight: Some(1) });
     meter.admit(at(0.0), 10).unwrap();
     for _ in 0..100 {
         assert!(meter.admit(at(1.0), 10).is_err());
@@ -93,11 +90,18 @@ fn an_allowance_of_nothing_admits_nothing_and_none_admits_everything() {
 }
 
 #[test]
-fn a_changed_allowance_forgets_nothing() {
-    let mut meter = tokens(1000);
-    meter.admit(at(0.0), 1000).unwrap();
-    meter.change(Allowance { tokens_per_minute: Some(2000), ..Allowance::default() });
-    assert_eq!(meter.admit(at(0.0), 1000).unwrap_err().retry_after, Duration::from_secs(30));
+fn a_changed_allowance_keeps_what_was_used() {
+    for (new, expected) in [
+        (Some(2000), Ok(())),
+        (Some(1000), Err(Duration::from_secs(60))),
+        (Some(500), Err(Duration::from_secs(120))),
+        (None, Ok(())),
+    ] {
+        let mut meter = tokens(1000);
+        meter.admit(at(0.0), 1000).unwrap();
+        meter.change(at(0.0), Allowance { tokens_per_minute: new, ..Allowance::default() });
+        assert_eq!(meter.admit(at(0.0), 1000).map_err(|exceeded| exceeded.retry_after), expected, "{new:?}");
+    }
 }
 
 proptest! {
