@@ -391,7 +391,7 @@ mod tests {
         };
         assert_eq!(exceeded.measure, Measure::CallsInFlight);
         drop(pass);
-        caller.admit("gpt-4o", 1, Moment::ZERO).unwrap();
+        drop(caller.admit("gpt-4o", 1, Moment::ZERO).unwrap());
     }
 
     #[test]

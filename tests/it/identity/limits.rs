@@ -98,7 +98,7 @@ async fn tokens_are_estimated_before_and_settled_after() {
 #[tokio::test]
 async fn an_estimate_stands_while_a_call_runs() {
     let allowance = Allowance { tokens_per_minute: Some(10_000), ..Allowance::default() };
-    let upstream = Scripted::default().script("swedencentral", [Hangs]);
+    let upstream = Scripted::default().with("swedencentral", [Hangs, Says("done")]);
     let service = service(upstream, |noisy| CallerSettings { allowance, ..noisy }).await;
     let mut client = service.inference().await;
     let large = pb::CompleteRequest { max_output_tokens: Some(9_000), ..hi() };
@@ -117,7 +117,7 @@ async fn an_estimate_stands_while_a_call_runs() {
 #[tokio::test]
 async fn calls_in_flight_are_bounded_until_they_end_or_are_dropped() {
     let allowance = Allowance { calls_in_flight: Some(2), ..Allowance::default() };
-    let upstream = Scripted::default().script("swedencentral", [Hangs, Hangs, Says("done")]);
+    let upstream = Scripted::default().with("swedencentral", [Hangs, Hangs, Says("done")]);
     let service = service(upstream, |noisy| CallerSettings { allowance, ..noisy }).await;
     let mut client = service.inference().await;
     let hang = || {

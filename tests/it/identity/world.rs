@@ -65,11 +65,9 @@ resources:
 models:
   - name: gpt-4o
     targets: [{{ resource: swc, deployment: gpt-4o, sku: Standard }}, {{ resource: frc, deployment: gpt-4o, sku: Standard }}]
-  - name: gpt-4.1-mini
-    targets: [{{ resource: swc, deployment: gpt-4.1-mini, sku: Standard }}]
   - name: text-embedding-3-large
     kind: embedding
-    targets: [{{ resource: swc, deployment: text-embedding-3-large, sku: Standard }}]
+    targets: [{{ resource: swc, deployment: text-embedding-3-large, sku: Standard }}, {{ resource: frc, deployment: text-embedding-3-large, sku: Standard }}]
 {more}"
         );
         let name = self.0.join("sealane.yaml");
@@ -132,7 +130,7 @@ impl World {
 
     /// Requests that regions have seen.
     pub fn requests_to_regions(&self) -> u64 {
-        let deployments = ["gpt-4o", "gpt-4.1-mini", "text-embedding-3-large"];
+        let deployments = ["gpt-4o", "text-embedding-3-large"];
         let of = |region: &SimulatedRegion| deployments.map(|name| region.counters().deployment_requests(name));
         self.regions.iter().flat_map(of).sum()
     }

@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use sealane::{
     audit::Journal,
     clock::Clock,
-    credentials::Credentials,
     grpc::{
         DeadlineRules, Gate, InferenceRules, Trail,
         pb::{
@@ -32,7 +31,6 @@ use super::scripted::Scripted;
 pub struct Service {
     pub address: SocketAddr,
     pub upstream: Scripted,
-    pub credentials: Credentials,
     stop: Option<oneshot::Sender<()>>,
     pub serving: JoinHandle<anyhow::Result<()>>,
 }
@@ -173,12 +171,11 @@ impl Service {
         let router = Router::new(routes, wanted.thresholds, 7, clock.now());
         let server = Server::bind(settings, upstream.clone(), router, clock).await.unwrap();
         let address = server.local_addr().unwrap();
-        let credentials = server.credentials();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
-        Self { address, upstream, credentials, stop: Some(stop), serving }
+        Self { address, upstream, stop: Some(stop), serving }
     }
 
     /// What SIGTERM does.
