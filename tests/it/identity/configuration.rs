@@ -32,7 +32,7 @@ fn what_cannot_be_is_refused_with_its_line() {
             "{TLS}callers:\n  - {{ name: a, policy: unrestricted, {rest} }}\n  - {{ name: b, policy: unrestricted, {rest} }}\n"
         )
     };
-    for (what, more, expected) in [
+    for (what, more, expected, line) in [
         ("no file", tls("missing.pem", "server.key"), "certificate: cannot read the file `", 12),
         ("no key file", tls("server.pem", "missing.key"), "key: cannot read the file `", 13),
         ("mismatch", tls("server.pem", "other.key"), "key: certificate and key do not belong together", 13),
