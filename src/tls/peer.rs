@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustls::{CertificateError, Error, pki_types::CertificateDer};
+use tracing::debug;
 use webpki::EndEntityCert;
 
 use super::{authorities::Authorities, unix};
@@ -146,6 +147,7 @@ fn names(leaf: &CertificateDer<'_>) -> Vec<SubjectName> {
 }
 
 fn problem(error: &Error) -> CertificateProblem {
+    debug!(%error, "a client certificate is not believed");
     match error {
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             CertificateProblem::Expired
