@@ -34,7 +34,7 @@ async fn every_verb_reaches_a_service_with_tls() {
         (&[&["validate", "--region", "swedencentral", "--reason", "test"], &trust, &certificate], 0, ""),
         (&[&["status"], &trust], 1, "MISSING_TOKEN"),
         (&[&["status"], &trust, &certificate, &["--token-file", "engine"]], 1, "CREDENTIALS_DISAGREE"),
-        (&[&["healthcheck"]], 3, "transport error"),
+        (&[&["healthcheck"]], 3, "error"),
         (&[&["healthcheck"], &trust[..2]], 2, "cannot be reached"),
         (&[&["status"], &["--tls-ca-cert", "missing.pem"]], 2, "--tls-ca-cert missing.pem: No such file"),
         (&[&["status"], &certificate[..2]], 2, "--tls-client-key"),
