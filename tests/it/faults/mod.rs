@@ -22,7 +22,7 @@
 //! | 52 deadlines | `grpc::calls::a_deadline_of_one_millisecond_says_nothing_about_the_target`, unit tests of `grpc::deadline` |
 //! | 54 SIGTERM | `grpc::operations::draining_turns_readiness_and_lets_calls_finish` |
 //!
-//! Not held yet: the end at the deadline of row 51, and 60, 61 (a frozen process), 63 and 65 on sockets.
+//! Not held yet: 60, 61 (a frozen process), 63 and 65 on sockets.
 mod answers;
 mod callers;
 mod connecting;
