@@ -290,7 +290,8 @@ impl Upstream for Azure {
         let response = self.send(order, outgoing, until).await?;
         let evidence = limits::evidence(response.status().as_u16(), response.headers());
         let choices = request.expected_choices();
-        let events = ChatEvents::new(response, order.limits, started, choices, self.bounds, evidence.clone());
+        let expected = order.target.target().version.clone();
+        let events = ChatEvents::new(response, order.limits, started, choices, self.bounds, evidence.clone(), expected);
         Ok(ChatStream { evidence, events: Box::pin(events) })
     }
 
@@ -302,7 +303,15 @@ impl Upstream for Azure {
         let until = Instant::now() + order.limits.first_content.min(order.limits.total);
         let outgoing = self.chat(order, request, false)?;
         let choices = request.expected_choices();
-        self.whole(order, outgoing, until, |body, evidence| Ok((reply::completion(body, choices)?, evidence))).await
+        let expected = order.target.target().version.as_ref();
+        let understand = |body: &[u8], evidence| {
+            let reply = reply::completion(body, choices)?;
+            if expected.is_some_and(|expected| expected.refuses(&reply.header.model)) {
+                return Err(FailureKind::BadResponse(BadResponse::VersionMismatch));
+            }
+            Ok((reply, evidence))
+        };
+        self.whole(order, outgoing, until, understand).await
     }
 
     async fn embed(&self, order: &AttemptOrder, request: &EmbedRequest) -> Result<EmbedReply, Failure> {

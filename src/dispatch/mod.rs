@@ -18,7 +18,7 @@ use std::{
 };
 
 use sealane_core::{
-    domain::{ModelKind, Moment, RoutingOptions},
+    domain::{ModelKind, Moment, RoutingOptions, Target},
     policy::Policy,
     router::{Call, CallTerms, Delivery, Route, Router, SavedTarget, Snapshot, TestOrder, TestResult},
 };
@@ -131,6 +131,15 @@ impl<U: Upstream> Dispatcher<U> {
     /// The upstream that attempts and test calls go through.
     pub fn upstream(&self) -> &U {
         &self.upstream
+    }
+
+    /// A reply from the target says to come from `model`; where the target is meant to serve a certain version, the
+    /// router is told whether it does.
+    pub fn replied(&self, target: &Target, model: &str) {
+        if let Some(expected) = &target.version {
+            self.router().version_seen(target.id, expected.differs_from(model));
+            self.announce();
+        }
     }
 
     /// Tells the router how a test call ended.

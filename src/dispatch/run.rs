@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 
 use sealane_core::{
     domain::{
-        AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureClass, FailureKind, Moment, Target,
+        AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureClass, FailureKind, Moment, ReplyHeader,
+        Target,
     },
     router::{Call, Decision, GiveUp, Observation, Protection, Ticket},
 };
@@ -152,6 +153,15 @@ impl<U: Upstream> Run<U> {
 
     fn record(&mut self, number: u32) -> Option<&mut AttemptRecord> {
         self.records.get_mut((number as usize).checked_sub(1)?)
+    }
+
+    /// What the completion of the attempt under way says of itself.
+    pub(super) fn replied(&self, header: &ReplyHeader) {
+        let Some(attempt) = self.under_way.last() else { return };
+        attempt.span.replied(header);
+        if let Some(record) = self.records.get(attempt.ticket.attempt() as usize - 1) {
+            self.dispatcher.replied(&record.target, &header.model);
+        }
     }
 
     /// Lets the span of the attempt under way tell more.

@@ -175,7 +175,7 @@ async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result
             }
         }
     }
-    run.describe(|span| span.replied(&header));
+    run.replied(&header);
     let response_id = header.response_id.clone();
     let mut opening = vec![StreamEvent::Start { header, prompt_filter, served: run.so_far() }];
     opening.append(&mut pieces);

@@ -52,8 +52,8 @@ impl<U: Upstream> Dispatcher<U> {
             };
             match answer {
                 Ok(reply) => {
+                    run.replied(&reply.header);
                     run.describe(|span| {
-                        span.replied(&reply.header);
                         span.finished(reply.choices.iter().map(|choice| choice.finish_reason));
                         reply.usage.iter().for_each(|usage| span.used(usage));
                     });
