@@ -2,6 +2,7 @@
 use std::{
     future::Future,
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    io,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -9,11 +10,16 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::{Stream, StreamExt as _};
 use sealane_core::{
     policy::Policy,
     router::{Router, Snapshot},
 };
-use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::CompressionEncoding::Gzip,
@@ -37,6 +43,7 @@ use crate::{
         },
     },
     prober, standings,
+    telemetry::FloodGate,
     upstream::Upstream,
 };
 
@@ -45,6 +52,9 @@ const SERVICES: [&str; 3] = ["sealane.v1.InferenceService", "sealane.v1.RegionSe
 /// A throttled moment or a failover in progress is no reason to move traffic elsewhere. One default period of a
 /// Kubernetes probe.
 const UPSTREAM_HOLD_DOWN: Duration = Duration::from_secs(10);
+
+/// How long no connection is taken after the system refused one: it is out of file descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How the service listens, and how it stops.
 #[derive(Debug)]
@@ -211,9 +221,31 @@ impl<U: Upstream> Server<U> {
     }
 }
 
-fn incoming(listener: TcpListener) -> TcpIncoming {
+fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
     // Without TCP_NODELAY small chunks wait up to 40 ms for an acknowledgement.
-    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)))
+    let accepted = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)));
+    let told = Arc::new(FloodGate::new(1));
+    accepted.then(move |accepted| {
+        let told = Arc::clone(&told);
+        async move {
+            if let Err(error) = &accepted
+                && !is_the_callers(error)
+            {
+                if let Some(held_back) = told.pass() {
+                    warn!(%error, held_back, "connections cannot be taken");
+                }
+                // The connection stays in the queue, so asking again at once would only burn the processor.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            accepted
+        }
+    })
+}
+
+/// The caller left while it waited in the queue; the next one may be taken at once.
+fn is_the_callers(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, WouldBlock};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | Interrupted | WouldBlock)
 }
 
 /// Keeps the health name `upstream` true to what the router knows, but for `hold_down`.

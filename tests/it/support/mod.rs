@@ -2,6 +2,7 @@
 pub mod attempt;
 pub mod canned;
 pub mod openapi;
+pub mod process;
 pub mod scripted;
 pub mod service;
 pub mod wire;
