@@ -1,5 +1,6 @@
-//! One HTTP client for each resource: no redirects, no hidden retries, no proxy from the environment, bounded
-//! answers. Every request is one attempt, and dropping its future or stream closes it.
+//! One HTTP client for each resource: no redirects, no proxy from the environment, bounded answers. Every request is
+//! one attempt, sent again only if the peer has said that it did nothing with it; dropping its future or stream closes
+//! it.
 use std::{
     collections::HashMap,
     future::Future,
@@ -182,12 +183,30 @@ impl Operation {
     }
 }
 
+/// HTTP/2 alone can say that a request was not processed: it may then be sent again, once, and is the same attempt.
+fn once_if_unprocessed() -> retry::Builder {
+    // The scope is every host that this client calls, which is one.
+    let again = retry::for_host(AnyHost).max_retries_per_request(1).no_budget();
+    again.classify_fn(|sent| match sent.error() {
+        Some(error) if failure::is_unprocessed(error) => sent.retryable(),
+        _ => sent.success(),
+    })
+}
+
+struct AnyHost;
+
+impl PartialEq<&str> for AnyHost {
+    fn eq(&self, _: &&str) -> bool {
+        true
+    }
+}
+
 /// A client with a pool of its own.
 fn client(settings: &ResourceSettings, headers: HeaderMap) -> reqwest::Result<Client> {
     Client::builder()
         .default_headers(headers)
         .redirect(redirect::Policy::none())
-        .retry(retry::never())
+        .retry(once_if_unprocessed())
         .no_proxy()
         .referer(false)
         .dns_resolver(PublicResolver)

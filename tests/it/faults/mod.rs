@@ -11,6 +11,7 @@
 //! | 29-31, 45 | `throttling` |
 //! | 49-51 | `callers`; row 50 takes a minute: `make faults` |
 //! | 10 (the region's process stops), 60, 61 | `processes` |
+//! | 65 | `http2` |
 //! | 3 (return), 14 and 16 (two more ways to break) | `regions` |
 //! | 5, 6 (one attempt each) | `azure::connecting` |
 //! | 18, 22 (every silence and every tail) | `azure::limits`, `azure::endings` |
@@ -23,10 +24,11 @@
 //! | 52 deadlines | `grpc::calls::a_deadline_of_one_millisecond_says_nothing_about_the_target`, unit tests of `grpc::deadline` |
 //! | 54 SIGTERM | `grpc::operations::draining_turns_readiness_and_lets_calls_finish` |
 //!
-//! Not held yet: 63 and 65 on sockets.
+//! Not held yet: 63 on sockets.
 mod answers;
 mod callers;
 mod connecting;
+mod http2;
 mod onset;
 mod processes;
 mod streams;

@@ -15,14 +15,21 @@ use crate::support::{
     world::{Setup, World, connect, quick},
 };
 
-/// The real binary over two regions of this process.
-async fn started(name: &str, extra: &str, start: impl FnOnce(&str) -> Command) -> (World, Running) {
+/// The real binary over two regions of this process, or with another one for its primary.
+pub(super) async fn started(
+    name: &str,
+    extra: &str,
+    primary_endpoint: Option<String>,
+    start: impl FnOnce(&str) -> Command,
+) -> (World, Running) {
     let loopback = ([127, 0, 0, 1], 0).into();
     let region = |name, display| SimulatedRegion::start(RegionSettings::named(name, display), loopback).unwrap();
     let (primary, standby) = (region("swedencentral", "Sweden Central"), region("francecentral", "France Central"));
-    let of =
-        |region: &SimulatedRegion, name| json!({ "region": name, "endpoint": format!("http://{}", region.address()) });
-    let regions = json!({ "regions": [of(&primary, "swedencentral"), of(&standby, "francecentral")] });
+    let primary_endpoint = primary_endpoint.unwrap_or_else(|| format!("http://{}", primary.address()));
+    let regions = json!({ "regions": [
+        { "region": "swedencentral", "endpoint": primary_endpoint },
+        { "region": "francecentral", "endpoint": format!("http://{}", standby.address()) },
+    ] });
     let folder = Folder::new(name);
     let running = Running::of(start(&folder.write("sealane.yaml", &configuration(&regions, extra))));
     let address = running.ready["listening"].as_str().unwrap().parse().unwrap();
@@ -30,7 +37,7 @@ async fn started(name: &str, extra: &str, start: impl FnOnce(&str) -> Command) -
     (World { primary, standby, address, channel, serving: tokio::spawn(std::future::pending()) }, running)
 }
 
-fn serve(config: &str) -> Command {
+pub(super) fn serve(config: &str) -> Command {
     sealane(&["serve", "--config", config, "--listen", "127.0.0.1:0"])
 }
 
@@ -40,7 +47,7 @@ fn slow_answers() -> Fault {
 }
 
 /// Calls that are under way at the primary at once.
-async fn calls_under_way(world: &World, count: usize) -> JoinSet<Result<String, tonic::Status>> {
+pub(super) async fn calls_under_way(world: &World, count: usize) -> JoinSet<Result<String, tonic::Status>> {
     let mut calls = JoinSet::new();
     for _ in 0..count {
         let mut client = world.inference();
@@ -71,7 +78,7 @@ async fn row_10_a_region_whose_process_stops_is_found_by_its_silence() {
 #[tokio::test]
 async fn row_61_a_process_that_stood_still_blames_nobody() {
     let limits = "failover: { first_content: 3s, stall: 3s, suspicious_silence: 2s }\n";
-    let (world, service) = started("frozen", limits, serve).await;
+    let (world, service) = started("frozen", limits, None, serve).await;
     assert_eq!(world.call().await.unwrap(), "swedencentral");
     world.primary.faults().add(slow_answers());
     let mut calls = calls_under_way(&world, 8).await;
@@ -128,7 +135,7 @@ async fn row_60_a_service_without_file_descriptors_sheds_and_blames_nobody() {
         command.arg(serve.get_program()).args(serve.get_args()).env("SIMULATED_KEY", "simulated-key");
         command
     };
-    let (mut world, service) = started("descriptors", "", limited).await;
+    let (mut world, service) = started("descriptors", "", None, limited).await;
     assert_eq!(world.call().await.unwrap(), "swedencentral");
     let mut idle = Vec::new();
     for _ in 0..DESCRIPTORS {
