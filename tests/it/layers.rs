@@ -75,6 +75,7 @@ const CRATES: &[(&[&str], &[&str], &str)] = &[
         "gRPC and Protobuf end at the edge",
     ),
     (&["reqwest"], &["azure", "config"], "only the adapter calls out; the configuration has its address type"),
+    (&["h2"], &["azure"], "only the adapter reads what HTTP/2 says of a request"),
     (&["hyper", "hyper_util"], &["simulator", "server"], "only servers speak HTTP below their framework"),
     (
         &["opentelemetry", "opentelemetry_otlp", "opentelemetry_sdk", "tracing_opentelemetry", "tracing_subscriber"],
