@@ -20,7 +20,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
-use crate::tls::{Peer, ServerTls};
+use crate::{
+    telemetry::FloodGate,
+    tls::{Peer, ServerTls},
+};
 
 /// Longest handshake: longer ones are stalled, or meant to be.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -40,12 +43,13 @@ pub(crate) struct Incoming {
     tls: Option<Arc<ServerTls>>,
     handshakes: JoinSet<Option<Connection>>,
     pause: Option<Pin<Box<Sleep>>>,
+    refusals_told: FloodGate,
 }
 
 impl Incoming {
     /// With `tls` every connection begins with a handshake; without, it is plain text.
     pub(crate) fn new(listener: TcpListener, tls: Option<Arc<ServerTls>>) -> Self {
-        Self { listener, tls, handshakes: JoinSet::new(), pause: None }
+        Self { listener, tls, handshakes: JoinSet::new(), pause: None, refusals_told: FloodGate::new(1) }
     }
 
     /// What an accept gave: a connection that is ready, or nothing yet.
@@ -57,7 +61,9 @@ impl Incoming {
                 return None;
             }
             Err(error) => {
-                warn!(%error, "cannot accept connections; trying again");
+                if let Some(held_back) = self.refusals_told.pass() {
+                    warn!(%error, held_back, "cannot accept connections; trying again");
+                }
                 self.pause = Some(Box::pin(sleep(PAUSE)));
                 return None;
             }

@@ -36,7 +36,7 @@ const TO_THE_END: Duration = Duration::from_secs(5);
 pub fn make<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>, order: TestOrder) {
     let dispatcher = Arc::clone(dispatcher);
     tokio::spawn(async move {
-        let result = run(dispatcher.upstream(), &order).await;
+        let result = run(&dispatcher, &order).await;
         let target = order.target.target();
         debug!(
             model = &*target.model,
@@ -54,7 +54,8 @@ pub fn make<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>, order: TestOrder) {
     });
 }
 
-async fn run<U: Upstream>(upstream: &U, order: &TestOrder) -> TestResult {
+async fn run<U: Upstream>(dispatcher: &Dispatcher<U>, order: &TestOrder) -> TestResult {
+    let upstream = dispatcher.upstream();
     let limits = AttemptLimits { first_content: order.limit, stall: TO_THE_END, total: order.limit + TO_THE_END };
     let attempt = AttemptOrder {
         target: order.target.clone(),
@@ -67,7 +68,7 @@ async fn run<U: Upstream>(upstream: &U, order: &TestOrder) -> TestResult {
     let answer = timeout(limits.total, async {
         match (order.kind, order.target.target().kind) {
             (TestKind::Cheap, _) => upstream.list_models(&attempt).await.map(|()| (started.elapsed(), 0)),
-            (TestKind::Deep, ModelKind::Chat) => chat(upstream, &attempt, started).await,
+            (TestKind::Deep, ModelKind::Chat) => chat(dispatcher, &attempt, started).await,
             (TestKind::Deep, ModelKind::Embedding) => embed(upstream, &attempt, started).await,
         }
     });
@@ -78,16 +79,23 @@ async fn run<U: Upstream>(upstream: &U, order: &TestOrder) -> TestResult {
     }
 }
 
-async fn chat<U: Upstream>(upstream: &U, order: &AttemptOrder, started: Instant) -> Result<(Duration, u64), Failure> {
-    let mut answer = upstream.stream_chat(order, question(order.target.target())).await?;
+async fn chat<U: Upstream>(
+    dispatcher: &Dispatcher<U>,
+    order: &AttemptOrder,
+    started: Instant,
+) -> Result<(Duration, u64), Failure> {
+    let target = order.target.target();
+    let mut answer = dispatcher.upstream().stream_chat(order, question(target)).await?;
     let (mut first_content, mut tokens) = (None, 0);
     while let Some(event) = answer.events.next().await {
         let event = event?;
         if event.is_content() {
             first_content.get_or_insert_with(|| started.elapsed());
         }
-        if let ChatEvent::Usage(usage) = event {
-            tokens = usage.total_tokens;
+        match event {
+            ChatEvent::Header(header) => dispatcher.replied(target, &header.model),
+            ChatEvent::Usage(usage) => tokens = usage.total_tokens,
+            _ => {}
         }
     }
     // The stream says by its end that every choice has its finish reason, which is content.

@@ -26,6 +26,7 @@ fn target(id: u16) -> Target {
         scope: ProcessingScope::Regional,
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
+        version: None,
         embedding_space: "".into(),
     }
 }

@@ -225,6 +225,7 @@ pub fn routes(deployments: &[Deployment]) -> Routes {
             scope: ProcessingScope::Regional,
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
+            version: None,
             embedding_space: if deployment.kind == ModelKind::Chat { "".into() } else { "e3/1/256".into() },
         }
     });

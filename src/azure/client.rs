@@ -1,5 +1,6 @@
-//! One HTTP client for each resource: no redirects, no hidden retries, no proxy from the environment, bounded
-//! answers. Every request is one attempt, and dropping its future or stream closes it.
+//! One HTTP client for each resource: no redirects, no proxy from the environment, bounded answers. Every request is
+//! one attempt, sent again only if the peer has said that it did nothing with it; dropping its future or stream closes
+//! it.
 use std::{
     collections::HashMap,
     future::Future,
@@ -221,12 +222,30 @@ impl Operation {
     }
 }
 
+/// HTTP/2 alone can say that a request was not processed: it may then be sent again, once, and is the same attempt.
+fn once_if_unprocessed() -> retry::Builder {
+    // The scope is every host that this client calls, which is one.
+    let again = retry::for_host(AnyHost).max_retries_per_request(1).no_budget();
+    again.classify_fn(|sent| match sent.error() {
+        Some(error) if failure::is_unprocessed(error) => sent.retryable(),
+        _ => sent.success(),
+    })
+}
+
+struct AnyHost;
+
+impl PartialEq<&str> for AnyHost {
+    fn eq(&self, _: &&str) -> bool {
+        true
+    }
+}
+
 /// A client with a pool of its own.
 fn client(settings: &ResourceSettings, headers: HeaderMap) -> reqwest::Result<Client> {
     Client::builder()
         .default_headers(headers)
         .redirect(redirect::Policy::none())
-        .retry(retry::never())
+        .retry(once_if_unprocessed())
         .no_proxy()
         .referer(false)
         .dns_resolver(PublicResolver)
@@ -329,7 +348,8 @@ impl Upstream for Azure {
         let response = self.send(order, outgoing, until).await?;
         let evidence = limits::evidence(response.status().as_u16(), response.headers());
         let choices = request.expected_choices();
-        let events = ChatEvents::new(response, order.limits, started, choices, self.bounds, evidence.clone());
+        let expected = order.target.target().version.clone();
+        let events = ChatEvents::new(response, order.limits, started, choices, self.bounds, evidence.clone(), expected);
         Ok(ChatStream { evidence, events: Box::pin(events) })
     }
 
@@ -341,7 +361,15 @@ impl Upstream for Azure {
         let until = Instant::now() + order.limits.first_content.min(order.limits.total);
         let outgoing = self.chat(order, request, false)?;
         let choices = request.expected_choices();
-        self.whole(order, outgoing, until, |body, evidence| Ok((reply::completion(body, choices)?, evidence))).await
+        let expected = order.target.target().version.as_ref();
+        let understand = |body: &[u8], evidence| {
+            let reply = reply::completion(body, choices)?;
+            if expected.is_some_and(|expected| expected.refuses(&reply.header.model)) {
+                return Err(FailureKind::BadResponse(BadResponse::VersionMismatch));
+            }
+            Ok((reply, evidence))
+        };
+        self.whole(order, outgoing, until, understand).await
     }
 
     async fn embed(&self, order: &AttemptOrder, request: &EmbedRequest) -> Result<EmbedReply, Failure> {

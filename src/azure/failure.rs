@@ -76,6 +76,16 @@ pub(super) fn transport(error: &reqwest::Error) -> FailureKind {
     })
 }
 
+/// The peer has said that it did nothing with the request, so that it is safe to send it again (RFC 9113, 8.7): it
+/// refused the stream, or is closing the connection and will not look at it.
+pub(super) fn is_unprocessed(error: &(dyn std::error::Error + 'static)) -> bool {
+    chain(error).filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let leaving = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        error.is_remote() && (refused || leaving)
+    })
+}
+
 /// `ENOMEM`, `ENFILE`, `EMFILE`, `EADDRNOTAVAIL`, `ENOBUFS`: the same numbers on every Linux.
 const OUT_OF_RESOURCES: [i32; 5] = [12, 23, 24, 99, 105];
 
@@ -88,8 +98,10 @@ fn is_tls(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::UnexpectedEof || error.get_ref().is_some_and(wrapped)
 }
 
-fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |cause| cause.source())
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |cause| cause.source())
 }
 
 fn rejection(error: &Envelope) -> Rejection {

@@ -11,7 +11,8 @@ use futures_util::Stream;
 use http_body::Body as _;
 use reqwest::{Body, Response};
 use sealane_core::domain::{
-    AttemptLimits, BadResponse, ChatEvent, Evidence, Failure, FailureKind, Silence, StreamEnd, StreamProgress,
+    AttemptLimits, BadResponse, ChatEvent, Evidence, ExpectedVersion, Failure, FailureKind, Silence, StreamEnd,
+    StreamProgress,
 };
 use tokio::time::{Instant, Sleep};
 
@@ -38,6 +39,7 @@ pub(super) struct ChatEvents {
     last_event: Instant,
     timer: Pin<Box<Sleep>>,
     evidence: Evidence,
+    expected: Option<ExpectedVersion>,
     /// How it ends once the events that came before are out.
     ending: Option<Result<StreamEnd, FailureKind>>,
     done_seen: bool,
@@ -65,6 +67,7 @@ impl ChatEvents {
         choices: u32,
         bounds: ResponseBounds,
         evidence: Evidence,
+        expected: Option<ExpectedVersion>,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep_until(started + limits.first_content.min(limits.total)));
         Self {
@@ -81,6 +84,7 @@ impl ChatEvents {
             last_event: started,
             timer,
             evidence,
+            expected,
             ending: None,
             done_seen: false,
             ended: false,
@@ -130,6 +134,11 @@ impl ChatEvents {
             for event in self.queue.iter().skip(before) {
                 if self.progress.is_foreign(event) {
                     return Err(FailureKind::BadResponse(BadResponse::Malformed));
+                }
+                if let (ChatEvent::Header(header), Some(expected)) = (event, &self.expected)
+                    && expected.refuses(&header.model)
+                {
+                    return Err(FailureKind::BadResponse(BadResponse::VersionMismatch));
                 }
                 self.progress.observe(event);
                 self.content_seen |= event.is_content();

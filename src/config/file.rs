@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use schemars::JsonSchema;
 use sealane_core::{
-    domain::{ModelKind, ProcessingScope, Sku, UpstreamStream},
+    domain::{ModelKind, OnVersionMismatch, ProcessingScope, Sku, UpstreamStream},
     router::Thresholds,
 };
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,14 @@ pub(super) struct Model {
     /// Azure's unary form. Default auto.
     #[serde(default = "auto")]
     pub(super) upstream_stream: Setting<UpstreamStream>,
+    /// Chat models only: the model version that its deployments serve, as Azure writes it, such as `2024-11-20`. Azure
+    /// upgrades deployments by itself; answers that state another version raise an alarm. Default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) version: Option<Setting<String>>,
+    /// What an answer of another version than `version` means: `alarm`, or `fail`, and the next target is tried.
+    /// Default alarm.
+    #[serde(default = "alarm")]
+    pub(super) on_version_mismatch: Setting<OnVersionMismatch>,
     /// Names that requests may pass in `extra_params`. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) extra_params: Vec<Setting<String>>,
@@ -432,6 +440,10 @@ fn chat() -> Setting<ModelKind> {
 
 fn auto() -> Setting<UpstreamStream> {
     UpstreamStream::Auto.into()
+}
+
+fn alarm() -> Setting<OnVersionMismatch> {
+    OnVersionMismatch::Alarm.into()
 }
 
 fn regional() -> Setting<ProcessingScope> {

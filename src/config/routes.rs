@@ -2,7 +2,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sealane_core::{
-    domain::{ModelKind, Target, TargetId},
+    domain::{ExpectedVersion, ModelKind, OnVersionMismatch, Target, TargetId},
     router::Routes,
 };
 
@@ -83,6 +83,7 @@ fn check_model(
         return;
     }
     let space = embedding_space(name, kind, model, findings);
+    let version = expected_version(name, kind, model, findings);
     let first = targets.len();
     for entry in &model.targets {
         let sku = entry.sku.take(findings).copied();
@@ -119,6 +120,7 @@ fn check_model(
             scope,
             reasoning,
             upstream_stream,
+            version: version.clone(),
             embedding_space: space.clone().unwrap_or_default().into(),
         });
     }
@@ -150,6 +152,30 @@ fn warn_of_one_region(name: &str, model: &Model, targets: &[Target], findings: &
             format_args!("model `{name}` has targets in `{region}` only: it cannot outlive an outage of that region"),
         );
     }
+}
+
+/// The version that a chat model's deployments are meant to serve.
+fn expected_version(
+    name: &str,
+    kind: ModelKind,
+    model: &Model,
+    findings: &mut Findings<'_>,
+) -> Option<ExpectedVersion> {
+    let on_mismatch = model.on_version_mismatch.take(findings).copied().unwrap_or_default();
+    let Some(stated) = &model.version else {
+        if on_mismatch == OnVersionMismatch::Fail {
+            let place = model.on_version_mismatch.place;
+            findings.refuse(place, "`on_version_mismatch: fail` needs the `version` that is to be compared with");
+        }
+        return None;
+    };
+    let version = stated.take(findings)?;
+    if kind == ModelKind::Embedding {
+        let hint = "state it under `embedding`, since it is part of what makes vectors comparable";
+        findings
+            .refuse(stated.place, format!("`version` is only for chat, and `{name}` is an embedding model: {hint}"));
+    }
+    Some(ExpectedVersion { version: version.as_str().into(), on_mismatch })
 }
 
 /// What makes a model's vectors comparable, such as `text-embedding-3-large/1/3072`; empty for chat.

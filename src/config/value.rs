@@ -2,7 +2,7 @@
 use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use sealane_core::domain::{ModelKind, ProcessingScope, Sku, UpstreamStream};
+use sealane_core::domain::{ModelKind, OnVersionMismatch, ProcessingScope, Sku, UpstreamStream};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, Visitor},
@@ -391,6 +391,7 @@ pub(super) use words;
 words!(PathFamily, "a path style", ["dated" => Self::Dated, "v1" => Self::V1]);
 words!(ModelKind, "a kind of model", ["chat" => Self::Chat, "embedding" => Self::Embedding]);
 words!(UpstreamStream, "a way to call upstream", ["auto" => Self::Auto, "never" => Self::Never]);
+words!(OnVersionMismatch, "a meaning of another version", ["alarm" => Self::Alarm, "fail" => Self::Fail]);
 words!(ProcessingScope, "a processing scope", [
     "regional" => Self::Regional,
     "data_zone" => Self::DataZone,

@@ -1,6 +1,7 @@
 //! The one loop: choose, attempt, observe, and again until the call has its answer or none is to be had.
 //!
-//! `Run` is one call's way through it; whole answers (`whole`) and streamed ones (`streamed`) share it.
+//! `Run` is one call's way through it; whole answers (`whole`) and streamed ones (`streamed`) share it. `unread` ends
+//! streams that their callers leave unread.
 mod error;
 mod opening;
 mod operator;
@@ -8,6 +9,7 @@ mod race;
 mod run;
 mod served;
 mod streamed;
+mod unread;
 mod whole;
 
 use std::{
@@ -16,12 +18,13 @@ use std::{
 };
 
 use sealane_core::{
-    domain::{ModelKind, Moment, RoutingOptions},
+    domain::{ModelKind, Moment, RoutingOptions, Target},
     policy::Policy,
     router::{Call, CallTerms, Delivery, Route, Router, SavedTarget, Snapshot, TestOrder, TestResult, Ticket},
 };
 use tokio::sync::{Notify, watch};
 
+use self::unread::OpenStreams;
 pub use self::{
     error::{CallError, CallFailure},
     operator::Validated,
@@ -52,6 +55,7 @@ pub struct Dispatcher<U> {
     /// Wakes attempts in flight, in the order in which they began to wait (`watch` wakes in a random one).
     changed: Notify,
     failures_told: FloodGate,
+    streams: OpenStreams,
 }
 
 /// What a call brings along when it is admitted.
@@ -78,7 +82,15 @@ impl<U: Upstream> Dispatcher<U> {
     pub fn new(upstream: U, router: Router, clock: Clock) -> Self {
         let (revision, _) = watch::channel(router.revision());
         let failures_told = FloodGate::new(FAILURE_LINES_PER_SECOND);
-        Self { upstream, router: Mutex::new(router), clock, revision, changed: Notify::new(), failures_told }
+        Self {
+            upstream,
+            router: Mutex::new(router),
+            clock,
+            revision,
+            changed: Notify::new(),
+            failures_told,
+            streams: OpenStreams::default(),
+        }
     }
 
     /// The clock that deadlines are counted by.
@@ -96,12 +108,14 @@ impl<U: Upstream> Dispatcher<U> {
         self.revision.subscribe()
     }
 
-    /// Lets time pass for the router, says what changed to those who watch, and has `make` make the test calls that
-    /// become due; runs until dropped.
+    /// Lets time pass for the router, says what changed to those who watch, has `make` make the test calls that become
+    /// due, and ends streams that nobody reads, within two seconds of their deadline; runs until dropped.
     pub async fn keep_time(&self, mut make: impl FnMut(TestOrder)) {
         let mut changes = self.changes();
         loop {
-            let due = self.router().due(self.clock.now());
+            let now = self.clock.now();
+            self.streams.end_overdue(now);
+            let due = self.router().due(now);
             self.announce();
             due.tests.into_iter().for_each(&mut make);
             // Never longer than a tick: a timer that is set while none is nearer costs the runtime a system call, and
@@ -127,6 +141,15 @@ impl<U: Upstream> Dispatcher<U> {
         let now = self.clock.now();
         self.router().departs(ticket, now);
         now
+    }
+
+    /// A reply from the target says to come from `model`; where the target is meant to serve a certain version, the
+    /// router is told whether it does.
+    pub fn replied(&self, target: &Target, model: &str) {
+        if let Some(expected) = &target.version {
+            self.router().version_seen(target.id, expected.differs_from(model));
+            self.announce();
+        }
     }
 
     /// Tells the router how a test call ended.

@@ -101,6 +101,7 @@ mod tests {
             scope: ProcessingScope::Regional,
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
+            version: None,
             embedding_space: "".into(),
         };
         TargetReport { target: Arc::new(target), calls, passed, last_failure, busy }

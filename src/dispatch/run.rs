@@ -209,12 +209,15 @@ impl<U: Upstream> Run<U> {
         self.records.get_mut((number as usize).checked_sub(1)?)
     }
 
-    /// What the completion says of itself.
+    /// What the completion of the attempt under way says of itself.
     pub(super) fn replied(&mut self, header: &ReplyHeader) {
         let Some(attempt) = self.under_way.last_mut() else { return };
         attempt.span.replied(header);
         if self.journal.is_some() {
             attempt.answer.model_version = Some(header.model.as_str().into());
+        }
+        if let Some(record) = self.records.get(attempt.ticket.attempt() as usize - 1) {
+            self.dispatcher.replied(&record.target, &header.model);
         }
     }
 

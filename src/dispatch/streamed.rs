@@ -4,21 +4,25 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    task::{Context, Poll, Waker, ready},
 };
 
 use futures_util::Stream;
 use sealane_core::{
     domain::{
-        ChatEvent, ChatRequest, ContentFilterResults, Failure, FinishReason, ModelKind, OnInterruption,
-        PromptFilterResult, ReplyHeader, Target, Usage,
+        ChatEvent, ChatRequest, ContentFilterResults, Failure, FailureKind, FinishReason, ModelKind, OnInterruption,
+        PromptFilterResult, ReplyHeader, Silence, Target, Usage,
     },
     router::{Delivery, GiveUp},
 };
 
 use super::{
-    Admission, CallError, CallFailure, Dispatcher, Served, opening::open_stream, race::first_to_answer, run::Run,
+    Admission, CallError, CallFailure, Dispatcher, Served,
+    opening::open_stream,
+    race::first_to_answer,
+    run::Run,
+    unread::{Overdue, Place},
 };
 use crate::{telemetry::Operation, upstream::Upstream};
 
@@ -63,21 +67,38 @@ impl<U: Upstream> Dispatcher<U> {
         request: ChatRequest,
     ) -> Result<AnswerStream<U>, CallError> {
         let route = self.route(&admission.model, ModelKind::Chat)?;
+        let model = Arc::clone(&route.model);
         let call = self.admit(&mut admission, route, Delivery::Streamed, request.estimated_prompt_tokens());
-        let on_interruption = admission.options.on_interruption;
+        let (on_interruption, deadline) = (admission.options.on_interruption, admission.deadline);
         let run = Run::new(Arc::clone(self), admission, Operation::Chat { streamed: true }, call);
         let request = Arc::new(request);
         let phase = Phase::Opening(Box::pin(open(run, Arc::clone(&request))));
-        Ok(AnswerStream { phase, queue: VecDeque::new(), request, on_interruption })
+        let answer = Answer { phase, queue: VecDeque::new(), model, request, on_interruption, reader: None };
+        let answer = Arc::new(Shared(Mutex::new(answer)));
+        let listed: Weak<Shared<U>> = Arc::downgrade(&answer);
+        let place = self.streams.list(deadline, listed);
+        Ok(AnswerStream { answer, dispatcher: Arc::clone(self), place })
     }
 }
 
-/// A streamed completion on its way to the caller.
+/// A streamed completion on its way to the caller. Ends at its deadline even if nobody polls it.
 pub struct AnswerStream<U: Upstream> {
+    answer: Arc<Shared<U>>,
+    dispatcher: Arc<Dispatcher<U>>,
+    place: Place,
+}
+
+/// Its reader and the clock that ends it have it in common; they hardly ever meet.
+struct Shared<U: Upstream>(Mutex<Answer<U>>);
+
+struct Answer<U: Upstream> {
     phase: Phase<U>,
     queue: VecDeque<StreamEvent>,
+    model: Arc<str>,
     request: Arc<ChatRequest>,
     on_interruption: OnInterruption,
+    /// Waits for the next event.
+    reader: Option<Waker>,
 }
 
 type Opening<U> = Pin<Box<dyn Future<Output = Result<Delivering<U>, CallError>> + Send>>;
@@ -87,6 +108,8 @@ enum Phase<U: Upstream> {
     Opening(Opening<U>),
     /// Content flows.
     Delivering(Box<Delivering<U>>),
+    /// The deadline passed before the caller had read all; to be told if it ever reads on.
+    Overdue(CallError),
     Ended,
 }
 
@@ -163,7 +186,7 @@ async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result
     Ok(Delivering { run, stream: opened.stream, opening, usage: None, response_id, finish_reasons, verdicts })
 }
 
-impl<U: Upstream> AnswerStream<U> {
+impl<U: Upstream> Answer<U> {
     /// The attempt failed while its content was being delivered.
     fn interrupt(&mut self, mut run: Run<U>, failure: Failure) -> Option<Result<StreamEvent, CallError>> {
         run.serving_failed(failure);
@@ -180,26 +203,49 @@ impl<U: Upstream> AnswerStream<U> {
             }
         }
     }
-}
 
-impl<U: Upstream> Stream for AnswerStream<U> {
-    type Item = Result<StreamEvent, CallError>;
+    /// The deadline passed while nobody read.
+    fn overdue(&mut self) {
+        let deadline = CallFailure::GaveUp(GiveUp::DeadlineExceeded);
+        let error = match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Ended => return,
+            Phase::Overdue(error) => error,
+            // Its attempts give themselves back.
+            Phase::Opening(_) => CallError::refused(&self.model, deadline),
+            Phase::Delivering(mut delivering) => {
+                let kind = FailureKind::Silence(Silence::Total);
+                delivering.run.serving_failed(Failure { kind, evidence: Box::default(), maybe_billed: true });
+                delivering.run.give_up(deadline)
+            }
+        };
+        self.phase = Phase::Overdue(error);
+        self.queue = VecDeque::new();
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
+    fn last_word(&mut self) -> Option<Result<StreamEvent, CallError>> {
+        match std::mem::replace(&mut self.phase, Phase::Ended) {
+            Phase::Overdue(error) => Some(Err(error)),
+            _ => None,
+        }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<StreamEvent, CallError>>> {
         loop {
-            if let Some(event) = this.queue.pop_front() {
+            if let Some(event) = self.queue.pop_front() {
                 return Poll::Ready(Some(Ok(event)));
             }
-            match &mut this.phase {
-                Phase::Ended => return Poll::Ready(None),
+            match &mut self.phase {
+                Phase::Ended | Phase::Overdue(_) => return Poll::Ready(self.last_word()),
                 Phase::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
                     Ok(mut delivering) => {
-                        this.queue.extend(delivering.opening.drain(..));
-                        this.phase = Phase::Delivering(Box::new(delivering));
+                        self.queue.extend(delivering.opening.drain(..));
+                        self.phase = Phase::Delivering(Box::new(delivering));
                     }
                     Err(error) => {
-                        this.phase = Phase::Ended;
+                        self.phase = Phase::Ended;
                         return Poll::Ready(Some(Err(error)));
                     }
                 },
@@ -214,10 +260,10 @@ impl<U: Upstream> Stream for AnswerStream<U> {
                         return Poll::Ready(Some(Ok(StreamEvent::Piece(piece))));
                     }
                     Some(Err(failure)) => {
-                        let Phase::Delivering(delivering) = std::mem::replace(&mut this.phase, Phase::Ended) else {
+                        let Phase::Delivering(delivering) = std::mem::replace(&mut self.phase, Phase::Ended) else {
                             return Poll::Ready(None);
                         };
-                        return Poll::Ready(this.interrupt(delivering.run, failure));
+                        return Poll::Ready(self.interrupt(delivering.run, failure));
                     }
                     None => {
                         let Delivering { run, usage, response_id, finish_reasons, .. } = &mut **delivering;
@@ -225,11 +271,43 @@ impl<U: Upstream> Stream for AnswerStream<U> {
                         run.finished(finish_reasons.iter().copied());
                         run.served(Some(response_id));
                         let event = StreamEvent::End { usage: delivering.usage, served: delivering.run.so_far() };
-                        this.phase = Phase::Ended;
+                        self.phase = Phase::Ended;
                         return Poll::Ready(Some(Ok(event)));
                     }
                 },
             }
         }
+    }
+}
+
+impl<U: Upstream> Shared<U> {
+    fn lock(&self) -> MutexGuard<'_, Answer<U>> {
+        // A phase is replaced whole: after a panic the answer has either ended or goes on.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<U: Upstream> Overdue for Shared<U> {
+    fn end(&self) {
+        self.lock().overdue();
+    }
+}
+
+impl<U: Upstream> Stream for AnswerStream<U> {
+    type Item = Result<StreamEvent, CallError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut answer = self.answer.lock();
+        let event = answer.poll_event(cx);
+        if event.is_pending() && !answer.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            answer.reader = Some(cx.waker().clone());
+        }
+        event
+    }
+}
+
+impl<U: Upstream> Drop for AnswerStream<U> {
+    fn drop(&mut self) {
+        self.dispatcher.streams.strike(self.place);
     }
 }

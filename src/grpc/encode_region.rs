@@ -219,6 +219,9 @@ fn alarm_message(alarm: &Alarm) -> &'static str {
         Alarm::Misconfigured { .. } => {
             "Azure refuses the service's credentials or does not know the deployment: mend key or deployment name"
         }
+        Alarm::VersionMismatch { .. } => {
+            "the deployment answers with another model version than `version` states: has Azure upgraded it?"
+        }
         Alarm::TestRefused { .. } => {
             "a test call is refused as invalid, so it proves nothing: does the deployment serve this kind of model?"
         }

@@ -7,7 +7,10 @@ use sealane::{
     config::{self, Config, Problems},
     identity::CallerSettings,
 };
-use sealane_core::{domain::ProcessingScope, router::Thresholds};
+use sealane_core::{
+    domain::{ExpectedVersion, OnVersionMismatch, ProcessingScope},
+    router::Thresholds,
+};
 use secrecy::ExposeSecret as _;
 
 const EXAMPLE: &str = include_str!("../../sealane.example.yaml");
@@ -139,6 +142,22 @@ fn a_small_file_becomes_settings_and_routes() {
     assert!(config.callers.is_empty());
     assert_eq!(config.limits.max_request_bytes, 16 << 20);
     assert_eq!(config.drain.delay, Duration::from_secs(5));
+}
+
+#[test]
+fn a_chat_model_may_state_the_version_that_its_targets_serve() {
+    let of = |keys: &str| {
+        let config = read(&changed("  - name: gpt-4o\n", &format!("  - name: gpt-4o\n{keys}"))).unwrap();
+        config.routes.targets().iter().map(|target| target.version.clone()).collect::<Vec<_>>()
+    };
+    for (keys, on_mismatch) in [
+        ("    version: 0613\n", OnVersionMismatch::Alarm),
+        ("    version: \"0613\"\n    on_version_mismatch: fail\n", OnVersionMismatch::Fail),
+    ] {
+        let stated = Some(ExpectedVersion { version: "0613".into(), on_mismatch });
+        assert_eq!(of(keys), [stated.clone(), stated, None, None]);
+    }
+    assert_eq!(of("    on_version_mismatch: alarm\n"), [None, None, None, None]);
 }
 
 #[test]
@@ -357,6 +376,21 @@ fn every_mistake_is_told_with_its_line() {
             "unknown embedding model",
             changed("name: text-embedding-3-large", "name: ours"),
             "`ours` is none of Azure's embedding models; state what its vectors are",
+        ),
+        (
+            "a version to fail by, but none stated",
+            changed("  - name: gpt-4o\n", "  - name: gpt-4o\n    on_version_mismatch: fail\n"),
+            "`on_version_mismatch: fail` needs the `version` that is to be compared with\n  --> sealane.yaml:14:",
+        ),
+        (
+            "a third meaning of another version",
+            changed("  - name: gpt-4o\n", "  - name: gpt-4o\n    on_version_mismatch: ignore\n"),
+            "`ignore` is not a meaning of another version; there are `alarm`, `fail`\n  --> sealane.yaml:14:26",
+        ),
+        (
+            "a version of an embedding model",
+            changed("    kind: embedding\n", "    kind: embedding\n    version: \"1\"\n"),
+            "`version` is only for chat, and `text-embedding-3-large` is an embedding model: state it under `embedding`",
         ),
         (
             "embedding of a chat model",

@@ -91,7 +91,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("credentials", &["clock", "identity", "secret", "tls"]),
     ("identity", &["secret", "tls", "core::domain", "core::policy", "core::quota"]),
-    ("listener", &["tls"]),
+    ("listener", &["telemetry", "tls"]),
     ("tls", &["secret"]),
     ("secret", &[]),
     ("dispatch", &["audit", "clock", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
@@ -117,6 +117,7 @@ const CRATES: &[(&[&str], &[&str], &str)] = &[
     ),
     (&["tokio_rustls", "webpki"], &["listener", "tls"], "only the listener does handshakes; certificates are tls's"),
     (&["reqwest"], &["azure", "config"], "only the adapter calls out; the configuration has its address type"),
+    (&["h2"], &["azure"], "only the adapter reads what HTTP/2 says of a request"),
     (&["hyper", "hyper_util"], &["simulator", "server"], "only servers speak HTTP below their framework"),
     (
         &["opentelemetry", "opentelemetry_otlp", "opentelemetry_sdk", "tracing_opentelemetry", "tracing_subscriber"],

@@ -163,6 +163,8 @@ pub enum BadResponse {
     TooLarge,
     /// Not as many vectors as inputs, or of unequal length.
     WrongVectors,
+    /// Of another model version than the configuration insists on.
+    VersionMismatch,
     /// A status that no table knows.
     UnexpectedStatus,
 }
@@ -227,6 +229,7 @@ impl FailureKind {
             Self::BadResponse(BadResponse::Unfinished) => "unfinished",
             Self::BadResponse(BadResponse::TooLarge) => "response_too_large",
             Self::BadResponse(BadResponse::WrongVectors) => "wrong_vectors",
+            Self::BadResponse(BadResponse::VersionMismatch) => "version_mismatch",
             Self::BadResponse(BadResponse::UnexpectedStatus) => "unexpected_status",
             Self::Truncated => "truncated",
             Self::ErrorEvent { .. } => "error_event",

@@ -8,6 +8,7 @@ mod request;
 mod stream;
 mod target;
 mod time;
+mod version;
 
 pub use assembly::ReplyAssembly;
 pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Evidence, Quota};
@@ -24,3 +25,4 @@ pub use request::{
 pub use stream::{StreamEnd, StreamProgress};
 pub use target::{ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream, normalise_region};
 pub use time::Moment;
+pub use version::{ExpectedVersion, OnVersionMismatch};

@@ -17,6 +17,7 @@ fn a_target_is_refused_for_the_first_reason_that_applies() {
         scope: DataZone,
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
+        version: None,
         embedding_space: "".into(),
     });
     let any = Policy::unrestricted;

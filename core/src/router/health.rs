@@ -9,7 +9,7 @@ use super::{
     standing::{Phase, Traffic},
     test_call::TestState,
 };
-use crate::domain::{FailureClass, FailureKind, Moment, Quota, Target};
+use crate::domain::{BadResponse, FailureClass, FailureKind, Moment, Quota, Target};
 
 /// Why a target is passed over although its standing would let it serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(super) struct TargetHealth {
     pub(super) elsewhere: Window,
     pub(super) drained: Option<(Moment, Arc<str>)>,
     pub(super) misconfigured: Option<Moment>,
+    /// Its last answer came from another model version than it is meant to serve.
+    pub(super) version_mismatch: bool,
     pub(super) tests: TestState,
     pub(super) served: u64,
     pub(super) failed: u64,
@@ -73,6 +75,7 @@ impl TargetHealth {
             elsewhere: Window::new(numbers.detection.grey_window),
             drained: None,
             misconfigured: None,
+            version_mismatch: false,
             tests: TestState::new(now),
             served: 0,
             failed: 0,
@@ -197,6 +200,7 @@ impl TargetHealth {
         self.last_failure = Some((now, kind.clone()));
         self.recent.record(now, false, None);
         self.elsewhere.count(now, false);
+        self.version_mismatch |= *kind == FailureKind::BadResponse(BadResponse::VersionMismatch);
         let misconfigured = kind.class() == FailureClass::Misconfigured;
         if misconfigured {
             self.misconfigured.get_or_insert(now);

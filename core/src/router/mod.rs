@@ -262,6 +262,14 @@ impl Router {
         }
     }
 
+    /// A reply came from the model version that its target is meant to serve, or from another one, which is an alarm.
+    pub fn version_seen(&mut self, target: TargetId, mismatch: bool) {
+        let Some(health) = self.health.get_mut(usize::from(target.0)) else { return };
+        if std::mem::replace(&mut health.version_mismatch, mismatch) != mismatch {
+            self.revision += 1;
+        }
+    }
+
     /// What an on-call engineer wants to know, at `now`.
     pub fn snapshot(&self, now: Moment) -> Snapshot {
         snapshot::take(self, now)

@@ -8,7 +8,7 @@ use super::{
     test_call::ESTIMATED_TOKENS,
 };
 use crate::{
-    domain::{Failure, FailureClass, FailureKind, Moment, RoutingOptions, Target, TargetId},
+    domain::{BadResponse, Failure, FailureClass, FailureKind, Moment, RoutingOptions, Target, TargetId},
     policy::PermittedTarget,
 };
 
@@ -289,6 +289,7 @@ impl Router {
                 Verdict::Void
             }
             FailureClass::Hard | FailureClass::Misconfigured => {
+                health.version_mismatch |= failure.kind == FailureKind::BadResponse(BadResponse::VersionMismatch);
                 health.tests.last_failed = Some(now);
                 health.tests.unconnected += u8::from(matches!(failure.kind, FailureKind::Connect(_)));
                 if failure.class() == FailureClass::Misconfigured {

@@ -56,6 +56,11 @@ pub enum Alarm {
         /// Where.
         target: Arc<Target>,
     },
+    /// It answers with another model version than the configuration states.
+    VersionMismatch {
+        /// Where.
+        target: Arc<Target>,
+    },
     /// A test call was refused as invalid, so it proves nothing.
     TestRefused {
         /// Where.
@@ -87,6 +92,7 @@ impl Alarm {
             Self::CutOff { .. } => "cut_off",
             Self::Frozen { .. } => "frozen",
             Self::Misconfigured { .. } => "misconfigured",
+            Self::VersionMismatch { .. } => "version_mismatch",
             Self::TestRefused { .. } => "test_refused",
             Self::TestsFailing { .. } => "tests_failing",
             Self::Unproven { .. } => "standby_unproven",
@@ -99,6 +105,7 @@ impl Alarm {
     pub fn target(&self) -> Option<&Arc<Target>> {
         match self {
             Self::Misconfigured { target }
+            | Self::VersionMismatch { target }
             | Self::TestRefused { target }
             | Self::TestsFailing { target }
             | Self::Unproven { target } => Some(target),
@@ -314,6 +321,9 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
         let target = || Arc::clone(target);
         if health.misconfigured.is_some() {
             alarms.push(Alarm::Misconfigured { target: target() });
+        }
+        if health.version_mismatch {
+            alarms.push(Alarm::VersionMismatch { target: target() });
         }
         if health.tests.refused {
             alarms.push(Alarm::TestRefused { target: target() });

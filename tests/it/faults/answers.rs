@@ -75,6 +75,59 @@ async fn row_27_another_model_version_is_told_to_the_caller() {
     );
 }
 
+/// The region serves another version than the configuration states, to callers and to test calls.
+async fn upgraded(on_version_mismatch: &'static [&'static str]) -> World {
+    let world = World::of(Setup { model_keys: on_version_mismatch, ..Setup::quick() }).await;
+    assert_eq!(world.call().await.unwrap(), "swedencentral");
+    assert_eq!(alarms(&world).await, [""; 0]);
+    world.primary.faults().add(Fault::ServedModel { model: "gpt-4o-2099-01-01".into() });
+    world
+}
+
+async fn alarms(world: &World) -> Vec<String> {
+    world.status().await.alarms.into_iter().map(|alarm| format!("{} {}", alarm.kind, alarm.region)).collect()
+}
+
+#[tokio::test]
+async fn row_27_another_model_version_than_configured_is_an_alarm_and_no_outage() {
+    let world = upgraded(&["version: 2024-11-20"]).await;
+    for _ in 0..8 {
+        assert_eq!(world.call().await.unwrap(), "swedencentral");
+    }
+    assert!(world.listen(hi()).await.ended);
+    assert_eq!(alarms(&world).await, ["version_mismatch swedencentral"]);
+    assert_eq!(world.transitions().await, [""; 0]);
+    world.primary.faults().clear();
+    world.call().await.unwrap();
+    assert_eq!(alarms(&world).await, [""; 0]);
+    world.primary.faults().add(Fault::ServedModel { model: "gpt-4o".into() });
+    world.call().await.unwrap();
+    assert_eq!(alarms(&world).await, [""; 0], "a reply that states no version is not compared");
+}
+
+#[tokio::test]
+async fn row_27_another_model_version_than_insisted_on_is_rescued_and_the_target_leaves() {
+    let world = upgraded(&["version: 2024-11-20", "on_version_mismatch: fail"]).await;
+    let served_by = world.inference().complete(hi()).await.unwrap().into_inner().served_by.unwrap();
+    assert_eq!((served_by.region.as_str(), &*served_by.attempts[0].failure), ("francecentral", "version_mismatch"));
+    let heard = world.listen(hi()).await;
+    assert!(heard.ended && heard.restarts == 0 && heard.error.is_none(), "{heard:?}");
+    assert_eq!(alarms(&world).await, ["version_mismatch swedencentral"]);
+    let calls = world.call_until("gpt-4o", Standing::Out).await;
+    assert!(calls > 0, "three of them suspect it, and its test calls fail like the callers'");
+    assert_eq!(world.standing("gpt-4.1-mini").await, Standing::Serving, "nobody stated that one's version");
+    world.primary.faults().clear();
+    world.call_until("gpt-4o", Standing::Returning).await;
+}
+
+#[tokio::test]
+async fn row_27_a_unary_answer_of_another_model_version_is_rescued() {
+    let keys: &[_] = &["version: 2024-11-20", "on_version_mismatch: fail", "upstream_stream: never"];
+    let world = upgraded(keys).await;
+    let served_by = world.inference().complete(hi()).await.unwrap().into_inner().served_by.unwrap();
+    assert_eq!((served_by.region.as_str(), &*served_by.attempts[0].failure), ("francecentral", "version_mismatch"));
+}
+
 #[tokio::test]
 async fn row_32_refused_credentials_and_deleted_deployments_are_rescued_and_named() {
     for (code, word) in [(401, "unauthorized"), (403, "forbidden"), (404, "deployment_not_found")] {

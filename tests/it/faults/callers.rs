@@ -2,13 +2,13 @@
 use std::time::Duration;
 
 use sealane::{
-    grpc::pb::{self, inference_service_client::InferenceServiceClient},
+    grpc::pb::{self, Standing, inference_service_client::InferenceServiceClient},
     simulator::{Fault, Latency},
 };
 use tonic::{Request, transport::Endpoint};
 
 use crate::support::{
-    service::{eventually, hi},
+    service::{eventually, hi, told},
     wire::{Passes, Wire},
     world::{World, connect},
 };
@@ -68,4 +68,33 @@ async fn row_51_a_caller_that_does_not_read_holds_nobody_up() {
     drop(unread);
     eventually("it is let go", async || world.primary.counters().in_flight() == 0).await;
     assert_eq!(world.transitions().await, [""; 0]);
+}
+
+/// Nobody polls its answer, so no timer in that answer can end it.
+#[tokio::test]
+async fn row_51_a_caller_that_does_not_read_is_ended_at_its_deadline() {
+    let world = World::start().await;
+    // An answer of a minute.
+    world.primary.faults().set(vec![
+        Fault::AnswerLength { tokens: 12_000 }.into(),
+        Fault::Latency(Latency { per_token_ms: 5, ..Latency::default() }).into(),
+    ]);
+    let endpoint = Endpoint::from_shared(format!("http://{}", world.address)).unwrap();
+    let channel = endpoint.initial_stream_window_size(4096).connect().await.unwrap();
+    let mut request = Request::new(pb::CompleteRequest { max_output_tokens: Some(12_000), ..hi() });
+    request.set_timeout(Duration::from_millis(1500));
+    let mut unread = InferenceServiceClient::new(channel).complete_stream(request).await.unwrap().into_inner();
+    eventually("its region sees it cancelled", async || world.primary.counters().dropped_by_client() == 1).await;
+    eventually("its place is free", async || world.target("gpt-4o", "swedencentral").await.in_flight_calls == 0).await;
+    world.primary.faults().clear();
+    assert_eq!(world.call().await.unwrap(), "swedencentral");
+    let target = world.target("gpt-4o", "swedencentral").await;
+    assert_eq!((target.standing(), target.failed_attempts), (Standing::Serving, 0), "it blames nobody");
+    let end = loop {
+        match unread.message().await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(told(&end.unwrap_err()), "DeadlineExceeded DEADLINE_EXCEEDED", "should it ever read on");
 }

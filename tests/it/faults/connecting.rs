@@ -7,7 +7,10 @@ use sealane::{
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::http2::believing;
 use crate::support::{
+    authority::Authority,
+    http2::{Http2Region, Manner},
     service::{embed, hi},
     wire::{Passes, Wire},
     world::{Setup, World, quick},
@@ -63,7 +66,6 @@ async fn row_05_a_handshake_that_never_ends() {
     world.call_until("gpt-4o", Standing::Out).await;
 }
 
-/// Expired, of another name or of nobody known: there is one way to refuse a certificate and none to bypass it.
 #[tokio::test]
 async fn row_05_a_certificate_that_nobody_vouches_for() {
     let rcgen::CertifiedKey { cert, signing_key } =
@@ -83,6 +85,32 @@ async fn row_05_a_certificate_that_nobody_vouches_for() {
     let world = at(format!("https://localhost:{port}")).await;
     assert_eq!(failure(&world).await, "tls");
     world.call_until("gpt-4o", Standing::Out).await;
+}
+
+/// The same authority, believed every time: what differs is what the certificate says.
+#[tokio::test]
+async fn row_05_a_certificate_that_has_expired_or_is_of_another_name() {
+    for (case, name, valid_until, failure) in [
+        ("good", "localhost", 2100, None),
+        ("expired", "localhost", 2001, Some("tls")),
+        ("other-name", "contoso.openai.azure.com", 2100, Some("tls")),
+    ] {
+        let authority = Authority::new(case);
+        let region = Http2Region::start(authority.server(name, valid_until), Manner::Plain).await;
+        let (world, _running) = believing(case, &authority, region.endpoint()).await;
+        let served_by = world.inference().complete(hi()).await.unwrap().into_inner().served_by.unwrap();
+        let first = &served_by.attempts[0];
+        assert_eq!(
+            (first.region.as_str(), first.failure.as_str()),
+            ("swedencentral", failure.unwrap_or_default()),
+            "{case}"
+        );
+        assert_eq!(
+            region.asked(),
+            usize::from(failure.is_none()),
+            "{case}: no byte of a request where there is no trust"
+        );
+    }
 }
 
 #[tokio::test]

@@ -5,11 +5,14 @@
 //! | rows | held by |
 //! |---|---|
 //! | 1, 9, 11-13, 35-44, 53, 56, 68 | `switching` |
-//! | 2, 23, 25, 26, 27 (version), 32-34 | `answers` |
+//! | 2, 23, 25, 26, 27 (model version), 32-34 | `answers` |
 //! | 3-8, 10, 64 | `connecting` |
 //! | 14-20, 22, 24 | `streams` |
 //! | 29-31, 45 | `throttling` |
 //! | 49-51 | `callers`; row 50 takes a minute: `make faults` |
+//! | 10 (the region's process stops), 60, 61 | `processes` |
+//! | 63 | `network`; `make faults` shows it with the kernel's netem too, where there is one and the right to use it |
+//! | 65 | `http2` |
 //! | 3 (return), 14 and 16 (two more ways to break) | `regions` |
 //! | 5, 6 (one attempt each) | `azure::connecting` |
 //! | 18, 22 (every silence and every tail) | `azure::limits`, `azure::endings` |
@@ -21,12 +24,13 @@
 //! | 46 only the primary is permitted | `regions::nothing_goes_to_a_region_that_the_request_excludes` |
 //! | 52 deadlines | `grpc::calls::a_deadline_of_one_millisecond_says_nothing_about_the_target`, unit tests of `grpc::deadline` |
 //! | 54 SIGTERM | `grpc::operations::draining_turns_readiness_and_lets_calls_finish` |
-//!
-//! Not held yet: the end at the deadline of row 51, and 60, 61 (a frozen process), 63 and 65 on sockets.
 mod answers;
 mod callers;
 mod connecting;
+mod http2;
+mod network;
 mod onset;
+mod processes;
 mod streams;
 mod switching;
 mod throttling;

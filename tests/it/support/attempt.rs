@@ -65,6 +65,7 @@ pub fn order(deployment: &str, limits: AttemptLimits) -> AttemptOrder {
         scope: ProcessingScope::Regional,
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
+        version: None,
         embedding_space: "".into(),
     });
     let target = Policy::unrestricted().permit(&target, &RoutingOptions::default()).unwrap();

@@ -124,6 +124,7 @@ pub fn targets(upstream_stream: UpstreamStream) -> Vec<Target> {
         scope: ProcessingScope::Regional,
         reasoning: false,
         upstream_stream,
+        version: None,
         embedding_space: if kind == chat { "".into() } else { "text-embedding-3-large/1/2".into() },
     };
     rows.into_iter().enumerate().map(target).collect()

@@ -33,6 +33,8 @@ pub struct Setup {
     pub primary_endpoint: Option<String>,
     pub connect_timeout: Duration,
     pub thresholds: Thresholds,
+    /// Further keys of the model gpt-4o, one a line.
+    pub model_keys: &'static [&'static str],
     pub state_file: Option<PathBuf>,
 }
 
@@ -45,6 +47,7 @@ impl Default for Setup {
             primary_endpoint: None,
             connect_timeout: Duration::from_secs(2),
             thresholds: without_test_calls(),
+            model_keys: &[],
             state_file: None,
         }
     }
@@ -204,6 +207,7 @@ pub async fn serve(
 ) -> (SocketAddr, JoinHandle<anyhow::Result<()>>) {
     rustls::crypto::ring::default_provider().install_default().ok();
     let endpoint = setup.primary_endpoint.clone().unwrap_or_else(|| format!("http://{primary}"));
+    let model_keys: String = setup.model_keys.iter().map(|key| format!("    {key}\n")).collect();
     let yaml = format!(
         "
 listen: 127.0.0.1:0
@@ -213,7 +217,7 @@ resources:
       chat: {{ path: v1 }}, embeddings: {{ path: v1 }} }}
 models:
   - name: gpt-4o
-    targets: [{{ resource: swc, deployment: gpt-4o, sku: Standard }}, {{ resource: frc, deployment: gpt-4o, sku: Standard }}]
+{model_keys}    targets: [{{ resource: swc, deployment: gpt-4o, sku: Standard }}, {{ resource: frc, deployment: gpt-4o, sku: Standard }}]
   - name: gpt-4o-unary
     upstream_stream: never
     targets: [{{ resource: swc, deployment: gpt-4o, sku: Standard }}, {{ resource: frc, deployment: gpt-4o, sku: Standard }}]

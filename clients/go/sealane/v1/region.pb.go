@@ -912,8 +912,9 @@ func (x *TargetState) GetMisconfiguredSinceTime() *timestamppb.Timestamp {
 type Alarm struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A short stable word: `cut_off` (nothing is reachable from here), `frozen` (this process itself stumbled),
-	// `no_good_target`, `misconfigured`, `test_refused` (a test call is itself invalid), `tests_failing` (although live
-	// traffic succeeds), `standby_unproven`, `test_budget_spent`. May grow.
+	// `no_good_target`, `misconfigured`, `version_mismatch` (the deployment serves another model version than
+	// configured), `test_refused` (a test call is itself invalid), `tests_failing` (although live traffic succeeds),
+	// `standby_unproven`, `test_budget_spent`. May grow.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What is the matter and what to do, for people.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`

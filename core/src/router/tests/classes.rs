@@ -56,6 +56,7 @@ fn every_failure_its_class_and_its_effect() {
         (Kind::BadResponse(Unfinished), "unfinished", Hard, Counts, Then::Rescued),
         (Kind::BadResponse(BadResponse::TooLarge), "response_too_large", Hard, Counts, Then::Rescued),
         (Kind::BadResponse(WrongVectors), "wrong_vectors", Hard, Counts, Then::Rescued),
+        (Kind::BadResponse(VersionMismatch), "version_mismatch", Hard, CountsAndAlarms, Then::Rescued),
         (Kind::BadResponse(UnexpectedStatus), "unexpected_status", Hard, Counts, Then::Rescued),
         (Kind::Truncated, "truncated", Hard, Counts, Then::Rescued),
         (coded("server_error"), "error_event", Hard, Counts, Then::Rescued),
@@ -95,6 +96,7 @@ fn after_one(kind: &FailureKind) -> (Effect, Then) {
     let effect = match (target.failed, &target.overlay, &alarms[..]) {
         (1, None, []) => Effect::Counts,
         (1, Some(Overlay::Misconfigured { since }), ["misconfigured"]) if *since == at(1) => Effect::CountsAndAlarms,
+        (1, None, ["version_mismatch"]) => Effect::CountsAndAlarms,
         (0, Some(Overlay::Cooling { until }), []) if *until == at(10) => Effect::Cools,
         (0, None, []) => Effect::Nothing,
         (0, None, ["frozen"]) => Effect::Freezes,

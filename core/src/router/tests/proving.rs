@@ -130,6 +130,28 @@ fn one_test_call_at_a_time_until_its_place_is_given_up() {
 }
 
 #[test]
+fn another_model_version_is_an_alarm_until_the_right_one_answers() {
+    let mut router = prompt(vec![target(0), target(1)]);
+    let alarmed = |router: &Router| {
+        let alarms = router.snapshot(at(1)).alarms;
+        let of = |id: usize| Alarm::VersionMismatch { target: Arc::clone(&router.routes().targets()[id]) };
+        (alarms.contains(&of(0)), alarms.contains(&of(1)))
+    };
+    let before = router.revision();
+    router.version_seen(TargetId(0), false);
+    assert_eq!((alarmed(&router), router.revision()), ((false, false), before));
+    router.version_seen(TargetId(0), true);
+    router.version_seen(TargetId(0), true);
+    assert_eq!((alarmed(&router), router.revision()), ((true, false), before + 1), "told once");
+    router.version_seen(TargetId(0), false);
+    assert_eq!(alarmed(&router), (false, false));
+    let mismatch = FailureKind::BadResponse(BadResponse::VersionMismatch);
+    let order = deep(&mut router, at(1)).into_iter().find(|order| order.target.target().id.0 == 1).unwrap();
+    router.tested(&order, &fails(mismatch), at(1));
+    assert_eq!(alarmed(&router), (false, true), "a refusal of the answer tells it too");
+}
+
+#[test]
 fn the_days_tokens_bound_background_calls_and_nothing_else() {
     let testing = Testing { tokens_per_day: 100, ..Testing::default() };
     let numbers = Thresholds { testing, ..Thresholds::default() };

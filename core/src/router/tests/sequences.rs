@@ -115,6 +115,11 @@ impl World {
                 return Ok(());
             }
             Event::Back(millis) => {
+                // A drain may just have left a policy without a good target: that is dealt with when time passes, and
+                // no doing of the clock.
+                let due = self.router.due(self.now);
+                self.order(due.tests, self.now)?;
+                let before = self.machines();
                 let earlier = self.now - Duration::from_millis(*millis);
                 let due = self.router.due(earlier);
                 self.order(due.tests, earlier)?;
