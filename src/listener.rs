@@ -42,6 +42,7 @@ pub(crate) struct Incoming {
     listener: TcpListener,
     tls: Option<Arc<ServerTls>>,
     handshakes: JoinSet<Option<Connection>>,
+    most_handshakes: usize,
     pause: Option<Pin<Box<Sleep>>>,
     refusals_told: FloodGate,
 }
@@ -49,11 +50,13 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// With `tls` every connection begins with a handshake; without, it is plain text.
     pub(crate) fn new(listener: TcpListener, tls: Option<Arc<ServerTls>>) -> Self {
-        Self { listener, tls, handshakes: JoinSet::new(), pause: None, refusals_told: FloodGate::new(1) }
+        let handshakes = JoinSet::new();
+        let refusals_told = FloodGate::new(1);
+        Self { listener, tls, handshakes, most_handshakes: MOST_HANDSHAKES, pause: None, refusals_told }
     }
 
     /// What an accept gave: a connection that is ready, or nothing yet.
-    fn take(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<Connection> {
+    fn welcome(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<Connection> {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_the_peers(&error) => {
@@ -71,7 +74,7 @@ impl Incoming {
         prepare(&stream);
         let peer = Peer { address: Some(address), certificate: None };
         let Some(tls) = &self.tls else { return Some(Connection { socket: Socket::Plain(stream), peer }) };
-        if self.handshakes.len() < MOST_HANDSHAKES {
+        if self.handshakes.len() < self.most_handshakes {
             self.handshakes.spawn(handshake(stream, peer, Arc::clone(tls)));
         } else {
             debug!("too many handshakes at the same time; closing a connection");
@@ -97,7 +100,7 @@ impl Stream for Incoming {
                 this.pause = None;
             }
             let accepted = ready!(this.listener.poll_accept(cx));
-            if let Some(connection) = this.take(accepted) {
+            if let Some(connection) = this.welcome(accepted) {
                 return Poll::Ready(Some(Ok(connection)));
             }
         }
@@ -207,5 +210,65 @@ impl AsyncWrite for Connection {
             Socket::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::{
+        clock::Clock,
+        secret::{Form, Secret},
+        tls::TlsSettings,
+    };
+
+    async fn incoming(tls: Option<Arc<ServerTls>>) -> (Incoming, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (Incoming::new(listener, tls), address)
+    }
+
+    fn tls() -> Arc<ServerTls> {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let settings = TlsSettings {
+            certificate: Secret::fixed(&cert.pem(), Form::Text).unwrap(),
+            key: Secret::fixed(&signing_key.serialize_pem(), Form::Text).unwrap(),
+            client_ca: None,
+        };
+        Arc::new(ServerTls::new(settings, Clock::today()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn more_handshakes_than_there_may_be_are_closed_at_once() {
+        let (mut incoming, address) = incoming(Some(tls())).await;
+        incoming.most_handshakes = 2;
+        tokio::spawn(async move { while incoming.next().await.is_some() {} });
+        let mut stalled = Vec::new();
+        for _ in 0..2 {
+            stalled.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut third = TcpStream::connect(address).await.unwrap();
+        let end = timeout(HANDSHAKE / 2, third.read(&mut [0])).await.expect("closed long before its time is over");
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        let still_open = timeout(Duration::from_millis(50), stalled[0].read(&mut [0])).await;
+        assert!(still_open.is_err(), "{still_open:?}");
+    }
+
+    /// tonic's own loop ends the service when descriptors run out.
+    #[tokio::test]
+    async fn an_accept_that_fails_is_tried_again() {
+        let (mut incoming, address) = incoming(None).await;
+        const TOO_MANY_OPEN_FILES: i32 = 24;
+        assert!(incoming.welcome(Err(io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES))).is_none());
+        assert!(incoming.pause.is_some(), "not at once");
+        assert!(incoming.welcome(Err(io::ErrorKind::ConnectionAborted.into())).is_none());
+        let client = TcpStream::connect(address).await.unwrap();
+        let connection = incoming.next().await.unwrap().unwrap();
+        assert_eq!(connection.connect_info().address, Some(client.local_addr().unwrap()));
     }
 }

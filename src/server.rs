@@ -43,7 +43,9 @@ use crate::{
     upstream::Upstream,
 };
 
-const SERVICES: [&str; 3] = ["sealane.v1.InferenceService", "sealane.v1.RegionService", "sealane.v1.OperatorService"];
+/// Always there, as far as health is concerned; `RegionService` follows the configuration.
+const SERVICES: [&str; 2] = ["sealane.v1.InferenceService", "sealane.v1.OperatorService"];
+const REGION_SERVICE: &str = "sealane.v1.RegionService";
 
 /// A throttled moment or a failover in progress is no reason to move traffic elsewhere. One default period of a
 /// Kubernetes probe.
@@ -278,7 +280,9 @@ fn routes<U: Upstream>(
     let rules = Arc::clone(&settings.rules);
     let inference = InferenceServiceServer::new(Inference::new(Arc::clone(dispatcher), Arc::clone(&rules)));
     let operator = OperatorServiceServer::new(Operator::new(Arc::clone(dispatcher), rules));
-    let health = HealthServer::new(HealthService::new(&SERVICES, condition, settings.rules.stopping.clone()));
+    let shows_regions = settings.rules.gate.region_status() != Audience::Nobody;
+    let names: Vec<_> = SERVICES.into_iter().chain(shows_regions.then_some(REGION_SERVICE)).collect();
+    let health = HealthServer::new(HealthService::new(&names, condition, settings.rules.stopping.clone()));
     let mut routes = RoutesBuilder::default();
     routes
         .add_service(
@@ -289,7 +293,7 @@ fn routes<U: Upstream>(
         )
         .add_service(operator.accept_compressed(Gzip).send_compressed(Gzip))
         .add_service(health.accept_compressed(Gzip).send_compressed(Gzip));
-    if settings.rules.gate.region_status() != Audience::Nobody {
+    if shows_regions {
         let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), Arc::clone(&settings.rules)));
         routes.add_service(regions.accept_compressed(Gzip).send_compressed(Gzip));
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     audit::Audit,
+    tls::Tls,
     value::{Bytes, PathFamily, SecretRef, Setting},
 };
 use crate::identity::Audience;
@@ -269,19 +270,6 @@ pub(super) struct CallerLimits {
     pub(super) calls_in_flight: Option<Setting<u32>>,
 }
 
-/// TLS towards callers: 1.2 and 1.3, ALPN `h2`. Files are read again when they change.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Tls {
-    /// The service's certificate, followed by those between it and its authority, as PEM.
-    pub(super) certificate: SecretRef,
-    /// Its private key, as PEM.
-    pub(super) key: SecretRef,
-    /// Authorities whose client certificates are believed, as PEM. Default: clients are not asked for certificates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) client_ca: Option<SecretRef>,
-}
-
 /// Sizes, deadlines and counts.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -404,9 +392,7 @@ impl File {
         for caller in &mut self.callers {
             caller.token.iter_mut().chain(&mut caller.tokens).for_each(SecretRef::redact);
         }
-        if let Some(tls) = &mut self.tls {
-            [&mut tls.certificate, &mut tls.key].into_iter().chain(&mut tls.client_ca).for_each(SecretRef::redact);
-        }
+        self.tls.iter_mut().for_each(Tls::redact);
     }
 }
 

@@ -1,10 +1,33 @@
-//! Checks certificates, keys and authorities.
-use super::{file::File, problem::Findings, secret::Secrets};
+//! The `tls` section: certificates, keys and authorities, as written and as checked.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{file::File, problem::Findings, secret::Secrets, value::SecretRef};
 use crate::{
     clock::Clock,
     secret::Form,
     tls::{TlsSettings, check_authorities, check_identity},
 };
+
+/// TLS towards callers: 1.2 and 1.3, ALPN `h2`. Files are read again when they change.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    /// The service's certificate, followed by those between it and its authority, as PEM.
+    certificate: SecretRef,
+    /// Its private key, as PEM.
+    key: SecretRef,
+    /// Authorities whose client certificates are believed, as PEM. Default: clients are not asked for certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_ca: Option<SecretRef>,
+}
+
+impl Tls {
+    /// Hides what references to secrets name.
+    pub(super) fn redact(&mut self) {
+        [&mut self.certificate, &mut self.key].into_iter().chain(&mut self.client_ca).for_each(SecretRef::redact);
+    }
+}
 
 /// `None` where there is no TLS, or something of it was refused.
 pub(super) fn check(file: &File, secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Option<TlsSettings> {

@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{Code, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest,
@@ -155,6 +156,9 @@ async fn reflection_and_region_status_have_their_audience() {
             assert_eq!(reflects(service.channel().await, token).await, expected, "reflection, {audience:?}, {token:?}");
             assert_eq!(shows_status(service.channel().await, token).await, expected, "status, {audience:?}, {token:?}");
         }
+        let asked = HealthCheckRequest { service: "sealane.v1.RegionService".into() };
+        let healthy = HealthClient::new(service.channel().await).check(asked).await.is_ok();
+        assert_eq!(healthy, audience != Audience::Nobody, "{audience:?}");
     }
 }
 
