@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use console::style;
 use sealane_core::{
-    domain::{ModelKind, RoutingOptions, Target},
+    domain::{ModelKind, Target},
     policy::{Policy, Refusal},
     router::Route,
 };
@@ -107,8 +107,7 @@ fn order<'a>(
     route: &'a Route,
     policy: &'a Policy,
 ) -> impl Iterator<Item = (&'a Arc<Target>, Result<(), Refusal>)> {
-    let targets = route.targets.iter().filter_map(|id| config.routes.targets().get(usize::from(id.0)));
-    targets.map(|target| (target, policy.permit(target, &RoutingOptions::default()).map(|_| ())))
+    config.routes.targets_of(route).map(|target| (target, policy.permits(target)))
 }
 
 fn report(config: &Config, probes: &[Probe]) -> Vec<String> {

@@ -189,6 +189,12 @@ pub(super) struct PolicyEntry {
     /// Widest processing scope: `regional`, `data_zone` or `global`. Default regional.
     #[serde(default = "regional")]
     pub(super) max_scope: Setting<ProcessingScope>,
+    /// Classes of data that calls may declare in `routing.data_class`. Default: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) data_classes: Vec<Setting<String>>,
+    /// A call must declare its class of data. Default: true where `data_classes` are listed, else false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) require_data_class: Option<Setting<bool>>,
 }
 
 /// A client of the service.

@@ -9,6 +9,7 @@ mod dispatch;
 mod faults;
 mod grpc;
 mod layers;
+mod policy;
 mod regions;
 mod simulator;
 mod support;

@@ -19,7 +19,7 @@ pub use reply::{
 };
 pub use request::{
     ChatRequest, EmbedRequest, ExtraParam, Hedge, ImageDetail, ImageSource, JsonSchema, Message, OnInterruption, Part,
-    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity,
+    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity, is_data_class,
 };
 pub use stream::{StreamEnd, StreamProgress};
 pub use target::{ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream, normalise_region};

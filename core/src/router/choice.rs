@@ -6,7 +6,7 @@ use crate::{
     domain::{
         AttemptLimits, AttemptReason, FailureClass, FailureKind, Hedge, Moment, Priority, Rejection, Target, TargetId,
     },
-    policy::{PermittedTarget, Refusal},
+    policy::{PermittedTarget, Policy, Refusal},
 };
 
 /// What to do next for a call.
@@ -85,6 +85,8 @@ impl Ticket {
 pub enum GiveUp {
     /// No target of the route is permitted.
     NotPermitted {
+        /// The caller's policy.
+        policy: Arc<Policy>,
         /// Every target and why not.
         refusals: Vec<Verdict>,
     },
@@ -154,7 +156,10 @@ pub(super) fn choose(router: &mut Router, call: &mut Call, now: Moment) -> Decis
     }
     let mut permitted = match permitted(router, call) {
         Ok(permitted) => permitted,
-        Err(refusals) => return Decision::GiveUp(GiveUp::NotPermitted { refusals }),
+        Err(refusals) => {
+            let policy = Arc::clone(&call.terms.policy);
+            return Decision::GiveUp(GiveUp::NotPermitted { policy, refusals });
+        }
     };
     let first = call.attempts() == 0;
     let pinning = if first { find_pin(router, call, &permitted, now) } else { Pinning::Held };

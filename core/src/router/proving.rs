@@ -8,7 +8,7 @@ use super::{
     test_call::ESTIMATED_TOKENS,
 };
 use crate::{
-    domain::{Failure, FailureClass, FailureKind, Moment, RoutingOptions, Target, TargetId},
+    domain::{Failure, FailureClass, FailureKind, Moment, Target, TargetId},
     policy::PermittedTarget,
 };
 
@@ -202,8 +202,7 @@ impl Router {
 
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
         let target = self.routes.targets().get(index)?;
-        let anything = RoutingOptions::default();
-        self.policies.iter().find_map(|policy| policy.permit(target, &anything).ok())
+        self.policies.iter().find_map(|policy| policy.permit_test_call(target).ok())
     }
 
     /// Where no other target can take calls, whoever heals first should be found soon.
@@ -432,11 +431,10 @@ impl Router {
     fn is_stranded(&self, index: usize, is_fit: impl Fn(&TargetHealth) -> bool) -> bool {
         let Some(target) = self.routes.targets().get(index) else { return false };
         let Some(route) = self.routes.find(&target.model) else { return false };
-        let anything = RoutingOptions::default();
         self.policies.iter().any(|policy| {
             let permits = |id: &&TargetId| {
                 let target = self.routes.targets().get(usize::from(id.0));
-                target.is_some_and(|target| policy.permit(target, &anything).is_ok())
+                target.is_some_and(|target| policy.permits(target).is_ok())
             };
             let fit = |id: &TargetId| self.health.get(usize::from(id.0)).is_some_and(&is_fit);
             let permitted: Vec<&TargetId> = route.targets.iter().filter(permits).collect();

@@ -90,4 +90,9 @@ impl Routes {
     pub fn targets(&self) -> &[Arc<Target>] {
         &self.targets
     }
+
+    /// The targets of a route, in order of preference.
+    pub fn targets_of<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a Arc<Target>> {
+        route.targets.iter().filter_map(|id| self.targets.get(usize::from(id.0)))
+    }
 }
