@@ -27,6 +27,7 @@ fn target(id: u16) -> Target {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         embedding_space: "".into(),
+        claims: Default::default(),
     }
 }
 

@@ -226,6 +226,7 @@ pub fn routes(deployments: &[Deployment]) -> Routes {
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
             embedding_space: if deployment.kind == ModelKind::Chat { "".into() } else { "e3/1/256".into() },
+            claims: Default::default(),
         }
     });
     let targets: Vec<Target> = targets.collect();

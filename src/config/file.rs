@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use schemars::JsonSchema;
 use sealane_core::{
-    domain::{ModelKind, ProcessingScope, Sku, UpstreamStream},
+    domain::{ModelKind, OnMismatch, ProcessingScope, Sku, UpstreamStream},
     router::Thresholds,
 };
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,11 @@ pub(super) struct File {
     /// this file's folder. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) state_file: Option<Setting<String>>,
+    /// What follows when Azure's answers contradict this file (another region, another deployment, a spillover that is
+    /// not declared): `alarm`, or `quarantine`, which also takes the target out of its routes until an operator releases
+    /// it or the service starts anew. Default alarm.
+    #[serde(default = "alarm")]
+    pub(super) on_region_mismatch: Setting<OnMismatch>,
     /// How the service stops.
     #[serde(default)]
     pub(super) drain: Drain,
@@ -79,6 +84,9 @@ pub(super) struct Resource {
     /// Permits an `http:` endpoint that is not on loopback: keys and prompts then travel in the clear. Default false.
     #[serde(default = "no")]
     pub(super) allow_insecure: Setting<bool>,
+    /// The same as the key of this name at the top, for this resource. Default: as there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) on_region_mismatch: Option<Setting<OnMismatch>>,
     /// Limit for DNS, TCP and TLS together. Default 2s.
     #[serde(default = "default_connect_timeout")]
     pub(super) connect_timeout: Setting<Duration>,
@@ -363,6 +371,10 @@ fn auto() -> Setting<UpstreamStream> {
 
 fn regional() -> Setting<ProcessingScope> {
     ProcessingScope::Regional.into()
+}
+
+fn alarm() -> Setting<OnMismatch> {
+    OnMismatch::Alarm.into()
 }
 
 impl Default for OperationPath {

@@ -87,7 +87,7 @@ impl Config {
         let mut findings = Findings::new(text, source_name);
         let Some(file) = parse(text, &mut findings) else { return Err(findings.into_problems()) };
         let secrets = Secrets::new(&env, Path::new(source_name).parent().unwrap_or(Path::new("")));
-        let resources = resources::check(&file.resources, &secrets, &mut findings);
+        let resources = resources::check(&file, &secrets, &mut findings);
         let routes = routes::check(&file.models, &resources, &mut findings);
         let access = access::check(&file, routes.as_ref(), &secrets, &mut findings);
         let limits = settings::limits(&file.limits, &mut findings);

@@ -1,10 +1,10 @@
 //! Checks the resources: names, endpoints, credentials, and that a region has one data boundary.
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use sealane_core::domain::normalise_region;
+use sealane_core::domain::{OnMismatch, normalise_region};
 
 use super::{
-    file::{OperationPath, Resource},
+    file::{File, OperationPath, Resource},
     problem::{Findings, Place},
     secret::Secrets,
     settings::positive,
@@ -24,6 +24,7 @@ pub(super) struct CheckedResource {
     pub(super) name: String,
     pub(super) region: Arc<str>,
     pub(super) boundary: Option<Arc<str>>,
+    pub(super) on_mismatch: OnMismatch,
     pub(super) place: Place,
     /// `None` if it was refused; targets may still refer to it without a second complaint.
     settings: Option<ResourceSettings>,
@@ -44,7 +45,9 @@ impl Resources {
     }
 }
 
-pub(super) fn check(entries: &[Resource], secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Resources {
+pub(super) fn check(file: &File, secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Resources {
+    let entries = &file.resources;
+    let on_mismatch = file.on_region_mismatch.take(findings).copied().unwrap_or_default();
     let mut checked = Resources { list: vec![] };
     if entries.is_empty() {
         findings.refuse(Place::default(), "`resources` is empty: nothing can be called");
@@ -77,6 +80,7 @@ pub(super) fn check(entries: &[Resource], secrets: &Secrets<'_>, findings: &mut 
             name: name.clone(),
             region,
             boundary,
+            on_mismatch: entry.on_region_mismatch.as_ref().and_then(|own| own.peek()).copied().unwrap_or(on_mismatch),
             place: entry.name.place,
             settings: resource,
         });
@@ -89,6 +93,9 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
     entry.region.take(findings);
     if let Some(boundary) = &entry.boundary {
         boundary.take(findings);
+    }
+    if let Some(on_mismatch) = &entry.on_region_mismatch {
+        on_mismatch.take(findings);
     }
     let key = secrets.resolve("api_key", &entry.auth.api_key, findings);
     let chat_path = path_style(&entry.chat, findings);

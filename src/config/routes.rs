@@ -2,7 +2,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sealane_core::{
-    domain::{ModelKind, Target, TargetId},
+    domain::{Claims, ModelKind, ScopeEvidence, Target, TargetId},
     router::Routes,
 };
 
@@ -98,10 +98,12 @@ fn check_model(
             continue;
         }
         let spillover = entry.spillover.as_ref().and_then(|spillover| {
-            spillover.deployment.take(findings);
-            spillover.sku.take(findings)
+            let deployment = spillover.deployment.take(findings);
+            let sku = spillover.sku.take(findings);
+            Some((Arc::from(deployment?.as_str()), *sku?))
         });
-        let scope = sku.processing_scope().max(spillover.map_or(sku.processing_scope(), |sku| sku.processing_scope()));
+        let spilled_to = spillover.as_ref().map_or(sku, |(_, sku)| *sku);
+        let scope = sku.processing_scope().max(spilled_to.processing_scope());
         let Ok(id) = u16::try_from(targets.len()) else {
             findings.refuse(entry.deployment.place, "there are more than 65 535 targets");
             return;
@@ -120,6 +122,11 @@ fn check_model(
             reasoning,
             upstream_stream,
             embedding_space: space.clone().unwrap_or_default().into(),
+            claims: Claims {
+                spillover: spillover.map(|(deployment, _)| deployment),
+                scope_evidence: ScopeEvidence::Declared,
+                on_mismatch: resource.on_mismatch,
+            },
         });
     }
     warn_of_one_region(name, model, &targets[first..], findings);

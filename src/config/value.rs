@@ -2,7 +2,7 @@
 use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use sealane_core::domain::{ModelKind, ProcessingScope, Sku, UpstreamStream};
+use sealane_core::domain::{ModelKind, OnMismatch, ProcessingScope, Sku, UpstreamStream};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, Visitor},
@@ -393,6 +393,7 @@ words!(ProcessingScope, "a processing scope", [
     "data_zone" => Self::DataZone,
     "global" => Self::Global,
 ]);
+words!(OnMismatch, "what follows a mismatch", ["alarm" => Self::Alarm, "quarantine" => Self::Quarantine]);
 words!(Sku, "a deployment type (`sku.name` in Azure)", [
     "Standard" => Self::Standard,
     "ProvisionedManaged" => Self::ProvisionedManaged,

@@ -2,6 +2,7 @@
 //!
 //! `Run` is one call's way through it; whole answers (`whole`) and streamed ones (`streamed`) share it.
 mod error;
+mod evidence;
 mod opening;
 mod operator;
 mod race;

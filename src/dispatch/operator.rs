@@ -102,6 +102,7 @@ mod tests {
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
             embedding_space: "".into(),
+            claims: Default::default(),
         };
         TargetReport { target: Arc::new(target), calls, passed, last_failure, busy }
     }

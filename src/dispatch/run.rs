@@ -148,6 +148,14 @@ impl<U: Upstream> Run<U> {
         if let Some(record) = self.record(ticket.attempt()) {
             record.evidence = evidence;
         }
+        self.heed(ticket);
+    }
+
+    /// Compares what Azure said of itself with the configuration.
+    fn heed(&self, ticket: Ticket) {
+        if let Some(record) = self.records.get(ticket.attempt() as usize - 1) {
+            self.dispatcher.heed(&record.target, &record.evidence, Some(&self.span));
+        }
     }
 
     fn record(&mut self, number: u32) -> Option<&mut AttemptRecord> {
@@ -200,6 +208,7 @@ impl<U: Upstream> Run<U> {
             record.evidence = (*failure.evidence).clone();
         }
         attempt.span.end(record, attempt.first_content);
+        self.heed(ticket);
         self.tell(ticket, &failure);
         let observation = if out_of_time { Observation::Cancelled } else { Observation::Failed(failure) };
         self.observe(ticket, &observation, now);

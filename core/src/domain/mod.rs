@@ -1,6 +1,7 @@
 //! The glossary: plain data that every other module may speak. No protobuf, no HTTP, no JSON.
 mod assembly;
 mod attempt;
+mod evidence;
 mod failure;
 mod filter;
 mod reply;
@@ -10,7 +11,8 @@ mod target;
 mod time;
 
 pub use assembly::ReplyAssembly;
-pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Evidence, Quota};
+pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Quota};
+pub use evidence::{Evidence, Mismatch};
 pub use failure::{BadResponse, ConnectFailure, Failure, FailureClass, FailureKind, Rejection, Silence};
 pub use filter::{ContentFilterResults, ContentFilterVerdict, PromptFilterResult, Severity};
 pub use reply::{
@@ -22,5 +24,8 @@ pub use request::{
     Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity, is_data_class,
 };
 pub use stream::{StreamEnd, StreamProgress};
-pub use target::{ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream, normalise_region};
+pub use target::{
+    Claims, ModelKind, OnMismatch, ProcessingScope, ScopeEvidence, Sku, Target, TargetId, UpstreamStream,
+    normalise_region,
+};
 pub use time::Moment;

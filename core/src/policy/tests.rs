@@ -16,6 +16,7 @@ fn target() -> Arc<Target> {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         embedding_space: "".into(),
+        claims: Default::default(),
     })
 }
 

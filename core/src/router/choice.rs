@@ -260,7 +260,7 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
     let numbers = &router.thresholds;
     let open = |target: &PermittedTarget| {
         let health = &router.health[index(target)];
-        let open = health.drained.is_none() && health.cooling_until(now).is_none();
+        let open = !health.is_withdrawn() && health.cooling_until(now).is_none();
         (open && !call.has_tried(target.target().id)).then_some(health)
     };
     let mut no_room = false;
@@ -354,7 +354,7 @@ fn rescuers_left(router: &Router, call: &Call, permitted: &[PermittedTarget], at
         let health = &router.health[index(target)];
         // One that waits for its hold, not for its health, is the last resort.
         let fit = match health.machine.phase {
-            Phase::Out { proofs, .. } => health.drained.is_none() && proofs > 1,
+            Phase::Out { proofs, .. } => !health.is_withdrawn() && proofs > 1,
             _ => health.is_good(),
         };
         place != at && !call.has_tried(target.target().id) && fit && health.cooling_until(now).is_none()
@@ -469,6 +469,7 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
     if let Some(retry) = call.retry.take()
         && let Some(target) = permitted.iter().find(|target| target.target().id == retry)
         && router.health[index(target)].cooling_until(now).is_none()
+        && !router.health[index(target)].is_withdrawn()
     {
         return attempt(router, call, target.clone(), AttemptReason::Retry, false, now);
     }
@@ -504,7 +505,7 @@ fn unproven(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Mo
     permitted.iter().position(|target| {
         let health = &router.health[index(target)];
         health.is_out()
-            && health.drained.is_none()
+            && !health.is_withdrawn()
             && health.cooling_until(now).is_none()
             && !call.has_tried(target.target().id)
             && health.open.count() < last_resort_room(health, 0, router.thresholds.concurrency)
@@ -517,7 +518,7 @@ fn may_soon_be_let_in(router: &Router, call: &Call, permitted: &[PermittedTarget
     permitted.iter().any(|target| {
         let health = &router.health[index(target)];
         health.is_out()
-            && health.drained.is_none()
+            && !health.is_withdrawn()
             && health.cooling_until(now).is_none()
             && !call.has_tried(target.target().id)
     })
@@ -528,7 +529,7 @@ fn may_soon_be_let_in(router: &Router, call: &Call, permitted: &[PermittedTarget
 fn retriable(router: &Router, permitted: &[PermittedTarget]) -> Option<TargetId> {
     let good = || permitted.iter().filter(|target| router.health[index(target)].is_good());
     let trusted = good().find(|target| !router.health[index(target)].is_suspected());
-    let sole = permitted.first().filter(|sole| permitted.len() == 1 && router.health[index(sole)].drained.is_none());
+    let sole = permitted.first().filter(|sole| permitted.len() == 1 && !router.health[index(sole)].is_withdrawn());
     trusted.or_else(|| good().next()).or(sole).map(|target| target.target().id)
 }
 

@@ -201,6 +201,8 @@ impl Router {
     }
 
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
+        // Nothing is sent to what is not what it is taken for.
+        self.health.get(index).filter(|health| !health.is_quarantined())?;
         let target = self.routes.targets().get(index)?;
         self.policies.iter().find_map(|policy| policy.permit_test_call(target).ok())
     }
@@ -419,7 +421,7 @@ impl Router {
     /// Where a policy has no good target left, one that passed its last test calls serves at once, hold or not.
     pub(super) fn serve_the_stranded(&mut self, now: Moment) {
         for index in 0..self.health.len() {
-            let out = self.health.get(index).is_some_and(|health| health.is_out() && health.drained.is_none());
+            let out = self.health.get(index).is_some_and(|health| health.is_out() && !health.is_withdrawn());
             if out && self.is_stranded(index, TargetHealth::is_good) {
                 self.signal(index, &Signal::Needed, now);
             }

@@ -1,8 +1,12 @@
 //! What an on-call engineer wants to know, as plain data.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Cause, Overlay, Route, Router, Standing, health::TargetHealth, standing::Phase};
-use crate::domain::{FailureKind, Moment, Quota, Target};
+use super::{
+    Cause, Overlay, Route, Router, Standing,
+    health::{Contradicted, TargetHealth},
+    standing::Phase,
+};
+use crate::domain::{FailureKind, Mismatch, Moment, Quota, Target};
 
 /// Every target and model at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +60,17 @@ pub enum Alarm {
         /// Where.
         target: Arc<Target>,
     },
+    /// Azure's answers contradict the configuration.
+    Mismatch {
+        /// Where.
+        target: Arc<Target>,
+        /// What the last contradiction was.
+        mismatch: Mismatch,
+        /// When the first one came.
+        since: Moment,
+        /// The target takes no calls for it.
+        quarantined: bool,
+    },
     /// A test call was refused as invalid, so it proves nothing.
     TestRefused {
         /// Where.
@@ -87,6 +102,7 @@ impl Alarm {
             Self::CutOff { .. } => "cut_off",
             Self::Frozen { .. } => "frozen",
             Self::Misconfigured { .. } => "misconfigured",
+            Self::Mismatch { mismatch, .. } => mismatch.as_str(),
             Self::TestRefused { .. } => "test_refused",
             Self::TestsFailing { .. } => "tests_failing",
             Self::Unproven { .. } => "standby_unproven",
@@ -99,6 +115,7 @@ impl Alarm {
     pub fn target(&self) -> Option<&Arc<Target>> {
         match self {
             Self::Misconfigured { target }
+            | Self::Mismatch { target, .. }
             | Self::TestRefused { target }
             | Self::TestsFailing { target }
             | Self::Unproven { target } => Some(target),
@@ -314,6 +331,10 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
         let target = || Arc::clone(target);
         if health.misconfigured.is_some() {
             alarms.push(Alarm::Misconfigured { target: target() });
+        }
+        if let Some(Contradicted { since, mismatch, quarantined }) = &health.contradicted {
+            let (since, mismatch, quarantined) = (*since, mismatch.clone(), *quarantined);
+            alarms.push(Alarm::Mismatch { target: target(), mismatch, since, quarantined });
         }
         if health.tests.refused {
             alarms.push(Alarm::TestRefused { target: target() });

@@ -66,6 +66,7 @@ pub fn order(deployment: &str, limits: AttemptLimits) -> AttemptOrder {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         embedding_space: "".into(),
+        claims: Default::default(),
     });
     let target = Policy::unrestricted().permit(&target, &RoutingOptions::default()).unwrap();
     AttemptOrder { target, limits, trace: TraceContext::default(), test: None }

@@ -92,6 +92,7 @@ pub fn targets(upstream_stream: UpstreamStream) -> Vec<Target> {
         reasoning: false,
         upstream_stream,
         embedding_space: if kind == chat { "".into() } else { "text-embedding-3-large/1/2".into() },
+        claims: Default::default(),
     };
     rows.into_iter().enumerate().map(target).collect()
 }

@@ -1,5 +1,5 @@
 //! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
-//! `operator`, `saved`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`),
+//! `operator`, `quarantine`, `saved`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
 mod choices;
@@ -10,6 +10,7 @@ mod operator;
 mod outages;
 mod properties;
 mod proving;
+mod quarantine;
 mod reach;
 mod saved;
 mod script;
@@ -52,6 +53,7 @@ fn target(id: u16) -> Target {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         embedding_space: "".into(),
+        claims: Default::default(),
     }
 }
 
