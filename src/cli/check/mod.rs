@@ -14,6 +14,9 @@ use sealane_core::{
 };
 use serde_json::{Value, json};
 
+mod explain;
+
+use self::explain::Explanation;
 use super::{
     Options, Output,
     outcome::{Failure, Outcome, print},
@@ -36,6 +39,10 @@ pub(super) struct Check {
     /// Also ask every resource for its list of models: free of charge; proves endpoint and key, but no deployment.
     #[arg(long)]
     endpoints: bool,
+    /// Say where the calls of a caller for a model may go, in which order, and why nowhere else. Where no callers are
+    /// configured, the caller is `anyone`.
+    #[arg(long, num_args = 2, value_names = ["CALLER", "MODEL"], conflicts_with = "endpoints")]
+    explain: Option<Vec<String>>,
     /// Warnings are errors.
     #[arg(long)]
     deny_warnings: bool,
@@ -51,10 +58,15 @@ struct Probe {
 impl Check {
     pub(super) async fn run(self, options: Options) -> Outcome {
         let config = Config::load(&self.config)?;
+        let explanation = match self.explain.as_deref() {
+            Some([caller, model]) => Some(Explanation::of(&config, caller, model)?),
+            _ => None,
+        };
         let probes = if self.endpoints { probe(&config).await? } else { vec![] };
-        match options.output {
-            Output::Json => print(document(&config, &probes))?,
-            Output::Table => print(report(&config, &probes).join("\n"))?,
+        match (&explanation, options.output) {
+            (Some(explanation), output) => print(explanation.show(output))?,
+            (None, Output::Json) => print(document(&config, &probes))?,
+            (None, Output::Table) => print(report(&config, &probes).join("\n"))?,
         }
         for warning in &config.warnings {
             eprintln!("{} {warning}", style("warning:").for_stderr().yellow().bold());
@@ -64,6 +76,7 @@ impl Check {
             let name = self.config.display();
             eprintln!("{name} is valid: {resources} resources, {models} models, revision {}", config.revision);
         }
+        explanation.as_ref().map_or(Ok(()), Explanation::verdict)?;
         if let Some(failed) = probes.iter().find(|probe| probe.result.is_err()) {
             return Err(Failure::Unreachable(format!("resource {} cannot be used", failed.resource)));
         }
@@ -174,6 +187,7 @@ fn document(config: &Config, probes: &[Probe]) -> Value {
                     "deployment": *target.deployment,
                     "sku": target.sku.as_str(),
                     "processingScope": target.scope.as_str(),
+                    "scopeEvidence": target.claims.scope_evidence.as_str(),
                     "permitted": verdict.is_ok(),
                     "refusal": verdict.err().map(|refusal| refusal.to_string()),
                 })
