@@ -41,6 +41,11 @@ pub(super) struct File {
     /// this file's folder. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) state_file: Option<Setting<String>>,
+    /// Where `sealane check --azure` keeps what Azure's control plane confirmed, so that the service knows; relative to
+    /// this file's folder. What was confirmed more than 30 days ago counts no more. Default: nowhere; every scope then
+    /// counts as declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scope_evidence_file: Option<Setting<String>>,
     /// What follows when Azure's answers contradict this file (another region, another deployment, a spillover that is
     /// not declared): `alarm`, or `quarantine`, which also takes the target out of its routes until an operator releases
     /// it or the service starts anew. Default alarm.
@@ -75,6 +80,9 @@ pub(super) struct Resource {
     pub(super) endpoint: Setting<String>,
     /// How the service proves itself there.
     pub(super) auth: Auth,
+    /// Where Azure's control plane knows it, for `sealane check --azure`. Default: it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) arm: Option<Arm>,
     /// Addresses of chat completions.
     #[serde(default)]
     pub(super) chat: OperationPath,
@@ -90,6 +98,24 @@ pub(super) struct Resource {
     /// Limit for DNS, TCP and TLS together. Default 2s.
     #[serde(default = "default_connect_timeout")]
     pub(super) connect_timeout: Setting<Duration>,
+}
+
+/// Where Azure's control plane (ARM) knows a resource.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arm {
+    /// Subscription id.
+    pub(super) subscription: Setting<String>,
+    /// Resource group.
+    pub(super) resource_group: Setting<String>,
+    /// Name of the Azure OpenAI account.
+    pub(super) account: Setting<String>,
+}
+
+impl Arm {
+    fn names(&mut self) -> [&mut Setting<String>; 3] {
+        [&mut self.subscription, &mut self.resource_group, &mut self.account]
+    }
 }
 
 /// How the service proves itself to a resource.
@@ -338,6 +364,9 @@ impl File {
         for resource in &mut self.resources {
             resource.endpoint = "***".to_owned().into();
             resource.auth.api_key.redact();
+            for name in resource.arm.iter_mut().flat_map(Arm::names) {
+                *name = "***".to_owned().into();
+            }
         }
         for caller in &mut self.callers {
             caller.token.redact();

@@ -4,13 +4,13 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use sealane_core::domain::{OnMismatch, normalise_region};
 
 use super::{
-    file::{File, OperationPath, Resource},
+    file::{Arm, File, OperationPath, Resource},
     problem::{Findings, Place},
     secret::Secrets,
     settings::positive,
     value::PathFamily,
 };
-use crate::azure::{Credential, PathStyle, ResourceSettings};
+use crate::azure::{ArmAccount, Credential, PathStyle, ResourceSettings};
 
 /// Azure's last generally available dated version. Source: the contract, section 2.
 const DEFAULT_API_VERSION: &str = "2024-10-21";
@@ -25,9 +25,18 @@ pub(super) struct CheckedResource {
     pub(super) region: Arc<str>,
     pub(super) boundary: Option<Arc<str>>,
     pub(super) on_mismatch: OnMismatch,
+    /// Where Azure's control plane knows it.
+    pub(super) arm: Option<ArmAccount>,
     pub(super) place: Place,
     /// `None` if it was refused; targets may still refer to it without a second complaint.
     settings: Option<ResourceSettings>,
+}
+
+impl CheckedResource {
+    /// The endpoint as it is called; `None` if the resource was refused.
+    pub(super) fn endpoint(&self) -> Option<&str> {
+        self.settings.as_ref().map(|settings| settings.endpoint.as_str())
+    }
 }
 
 impl Resources {
@@ -38,6 +47,11 @@ impl Resources {
 
     pub(super) fn names(&self) -> Vec<&str> {
         self.list.iter().map(|resource| resource.name.as_str()).collect()
+    }
+
+    /// Where Azure's control plane knows them, in the order of the file.
+    pub(super) fn arm_accounts(&self) -> Vec<Option<ArmAccount>> {
+        self.list.iter().map(|resource| resource.arm.clone()).collect()
     }
 
     pub(super) fn into_settings(self) -> Vec<ResourceSettings> {
@@ -54,6 +68,7 @@ pub(super) fn check(file: &File, secrets: &Secrets<'_>, findings: &mut Findings<
     }
     for entry in entries {
         let resource = check_one(entry, secrets, findings);
+        let arm = entry.arm.as_ref().and_then(|arm| arm_account(arm, findings));
         let (Some(name), Some(region)) = (entry.name.peek(), entry.region.peek()) else { continue };
         if let Some((_, first)) = checked.find(name) {
             let line = first.place.line;
@@ -81,11 +96,23 @@ pub(super) fn check(file: &File, secrets: &Secrets<'_>, findings: &mut Findings<
             region,
             boundary,
             on_mismatch: entry.on_region_mismatch.as_ref().and_then(|own| own.peek()).copied().unwrap_or(on_mismatch),
+            arm,
             place: entry.name.place,
             settings: resource,
         });
     }
     checked
+}
+
+fn arm_account(arm: &Arm, findings: &mut Findings<'_>) -> Option<ArmAccount> {
+    let subscription = arm.subscription.take(findings);
+    let resource_group = arm.resource_group.take(findings);
+    let account = arm.account.take(findings);
+    Some(ArmAccount {
+        subscription: subscription?.clone(),
+        resource_group: resource_group?.clone(),
+        account: account?.clone(),
+    })
 }
 
 fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Option<ResourceSettings> {

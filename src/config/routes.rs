@@ -7,6 +7,7 @@ use sealane_core::{
 };
 
 use super::{
+    evidence::Evidence,
     file::{EmbeddingSpace, Model, TargetEntry},
     problem::{Findings, Place, suggest},
     resources::{CheckedResource, Resources},
@@ -24,7 +25,12 @@ const AZURE_EMBEDDINGS: [(&str, &str, u32); 3] = [
 /// Azure's own bound is far below; this one keeps a slip of the finger from being believed.
 const MAX_DIMENSIONS: u32 = 65_536;
 
-pub(super) fn check(models: &[Model], resources: &Resources, findings: &mut Findings<'_>) -> Option<Routes> {
+pub(super) fn check(
+    models: &[Model],
+    resources: &Resources,
+    evidence: &Evidence,
+    findings: &mut Findings<'_>,
+) -> Option<Routes> {
     if models.is_empty() {
         findings.refuse(Place::default(), "`models` is empty: nothing can be asked for");
     }
@@ -45,6 +51,11 @@ pub(super) fn check(models: &[Model], resources: &Resources, findings: &mut Find
     if !findings.clean() {
         // What follows would only repeat it in other words.
         return None;
+    }
+    for target in &mut targets {
+        let Some(resource) = resources.list.get(target.resource_index) else { continue };
+        let endpoint = resource.endpoint().unwrap_or_default();
+        target.claims.scope_evidence = evidence.of(target, endpoint, resource.arm.as_ref());
     }
     match Routes::new(targets) {
         Ok(routes) => Some(routes),

@@ -1,7 +1,11 @@
 //! Residency as callers, operators and auditors see it: what is refused and with which words, what `sealane check` says,
 //! what Azure's own word changes, and that nothing was sent where nothing may be.
+mod arm;
 mod check;
+mod evidence;
+mod forbidden;
 mod refusals;
+mod three;
 
 use std::{
     fs,

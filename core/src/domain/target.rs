@@ -57,6 +57,17 @@ pub enum Sku {
 }
 
 impl Sku {
+    /// Every one of them.
+    pub const ALL: [Self; 7] = [
+        Self::Standard,
+        Self::ProvisionedManaged,
+        Self::DataZoneStandard,
+        Self::DataZoneProvisionedManaged,
+        Self::GlobalStandard,
+        Self::GlobalProvisionedManaged,
+        Self::DeveloperTier,
+    ];
+
     /// Where Azure may compute for it.
     pub fn processing_scope(self) -> ProcessingScope {
         match self {

@@ -14,9 +14,10 @@ use sealane_core::{
 };
 use serde_json::{Value, json};
 
+mod azure;
 mod explain;
 
-use self::explain::Explanation;
+use self::{azure::AzureOptions, azure::Confirmation, explain::Explanation};
 use super::{
     Options, Output,
     outcome::{Failure, Outcome, print},
@@ -39,9 +40,11 @@ pub(super) struct Check {
     /// Also ask every resource for its list of models: free of charge; proves endpoint and key, but no deployment.
     #[arg(long)]
     endpoints: bool,
+    #[command(flatten)]
+    control_plane: AzureOptions,
     /// Say where the calls of a caller for a model may go, in which order, and why nowhere else. Where no callers are
     /// configured, the caller is `anyone`.
-    #[arg(long, num_args = 2, value_names = ["CALLER", "MODEL"], conflicts_with = "endpoints")]
+    #[arg(long, num_args = 2, value_names = ["CALLER", "MODEL"], conflicts_with_all = ["endpoints", "azure"])]
     explain: Option<Vec<String>>,
     /// Warnings are errors.
     #[arg(long)]
@@ -63,10 +66,11 @@ impl Check {
             _ => None,
         };
         let probes = if self.endpoints { probe(&config).await? } else { vec![] };
+        let confirmation = self.control_plane.confirm(&config).await?;
         match (&explanation, options.output) {
             (Some(explanation), output) => print(explanation.show(output))?,
-            (None, Output::Json) => print(document(&config, &probes))?,
-            (None, Output::Table) => print(report(&config, &probes).join("\n"))?,
+            (None, Output::Json) => print(document(&config, &probes, confirmation.as_ref()))?,
+            (None, Output::Table) => print(report(&config, &probes, confirmation.as_ref()).join("\n"))?,
         }
         for warning in &config.warnings {
             eprintln!("{} {warning}", style("warning:").for_stderr().yellow().bold());
@@ -76,7 +80,11 @@ impl Check {
             let name = self.config.display();
             eprintln!("{name} is valid: {resources} resources, {models} models, revision {}", config.revision);
         }
+        if let Some(confirmation) = confirmation.as_ref().filter(|_| !options.verbosity.quiet) {
+            eprintln!("{}", confirmation.note());
+        }
         explanation.as_ref().map_or(Ok(()), Explanation::verdict)?;
+        confirmation.as_ref().map_or(Ok(()), Confirmation::verdict)?;
         if let Some(failed) = probes.iter().find(|probe| probe.result.is_err()) {
             return Err(Failure::Unreachable(format!("resource {} cannot be used", failed.resource)));
         }
@@ -123,7 +131,7 @@ fn order<'a>(
     config.routes.targets_of(route).map(|target| (target, policy.permits(target)))
 }
 
-fn report(config: &Config, probes: &[Probe]) -> Vec<String> {
+fn report(config: &Config, probes: &[Probe], confirmation: Option<&Confirmation>) -> Vec<String> {
     let mut lines = Vec::new();
     for route in config.routes.all() {
         let space = config.routes.targets().iter().find(|target| target.model == route.model);
@@ -146,6 +154,10 @@ fn report(config: &Config, probes: &[Probe]) -> Vec<String> {
             table.row(vec![probe.resource.to_string(), probe.endpoint.clone(), told.to_string()]);
         }
         lines.extend(table.lines());
+        lines.push(String::new());
+    }
+    if let Some(confirmation) = confirmation {
+        lines.extend(confirmation.report());
         lines.push(String::new());
     }
     lines.pop();
@@ -177,7 +189,7 @@ fn places(config: &Config, route: &Route, policy: &Policy) -> Vec<String> {
     table.lines().into_iter().skip(1).collect()
 }
 
-fn document(config: &Config, probes: &[Probe]) -> Value {
+fn document(config: &Config, probes: &[Probe], confirmation: Option<&Confirmation>) -> Value {
     let models = config.routes.all().iter().map(|route| {
         let policies = policies(config).into_iter().map(|policy| {
             let targets = order(config, route, &policy).map(|(target, verdict)| {
@@ -209,6 +221,7 @@ fn document(config: &Config, probes: &[Probe]) -> Value {
         "revision": config.revision,
         "models": models.collect::<Vec<_>>(),
         "endpoints": endpoints.collect::<Vec<_>>(),
+        "azure": confirmation.map(Confirmation::document),
         "warnings": config.warnings,
     })
 }
