@@ -1,5 +1,5 @@
 //! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
-//! `operator`, `quarantine`, `saved`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`),
+//! `operator`, `quarantine`, `saved`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`, `residency`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
 mod choices;
@@ -12,6 +12,7 @@ mod properties;
 mod proving;
 mod quarantine;
 mod reach;
+mod residency;
 mod saved;
 mod script;
 mod scripts;
