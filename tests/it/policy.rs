@@ -2,6 +2,7 @@
 //! what Azure's own word changes, and that nothing was sent where nothing may be.
 mod arm;
 mod check;
+mod dialer;
 mod evidence;
 mod forbidden;
 mod refusals;

@@ -90,7 +90,7 @@ impl AzureOptions {
             };
             Row { target: Arc::clone(target), verdict }
         });
-        let rows = rows.collect();
+        let rows: Vec<Row> = rows.collect();
         let written = keep(config, &rows).map_err(anyhow::Error::from)?;
         Ok(Some(Confirmation { rows, written }))
     }
@@ -116,7 +116,7 @@ fn told(error: &ArmError) -> String {
     }
 }
 
-fn keep(config: &Config, rows: &Vec<Row>) -> std::io::Result<Option<PathBuf>> {
+fn keep(config: &Config, rows: &[Row]) -> std::io::Result<Option<PathBuf>> {
     let Some(path) = &config.scope_evidence_file else { return Ok(None) };
     let confirmed = rows.iter().filter(|row| row.verdict.agrees() == Some(true)).filter_map(|row| {
         let resource = config.resources.get(row.target.resource_index)?;

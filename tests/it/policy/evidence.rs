@@ -84,7 +84,7 @@ async fn a_quarantined_target_takes_no_calls_until_an_operator_releases_it() {
     );
     assert_eq!(service.release("swc").await, ["gpt-4o"]);
     assert_eq!(service.ask("gpt-4o").await.unwrap().region, "swedencentral");
-    assert_eq!(told(&service, "gpt-4o").await, [String::new(); 0]);
+    assert!(told(&service, "gpt-4o").await.is_empty());
 }
 
 /// Errors carry the headers too, and what one resource is set to wins over the whole file.
