@@ -1,6 +1,6 @@
 //! The composition root: wires everything together, listens, and drains.
 use std::{
-    future::Future,
+    future::{Future, pending},
     hash::{BuildHasher as _, Hasher as _, RandomState},
     net::SocketAddr,
     path::PathBuf,
@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use sealane_core::{
     policy::Policy,
     router::{Router, Snapshot},
@@ -24,13 +25,14 @@ use tonic_health::pb::health_server::HealthServer;
 use tracing::{info, warn};
 
 use crate::{
+    audit::{self, Journal},
     azure::{Azure, ResponseBounds},
     clock::Clock,
-    config::Config,
+    config::{AuditSettings, Config},
     dispatch::Dispatcher,
     grpc::{
         Caller, Callers, Condition, DeadlineRules, Explain, HealthService, HoldDown, Inference, InferenceRules,
-        Operator, Regions,
+        Operator, Regions, Trail,
         pb::{
             self, inference_service_server::InferenceServiceServer, operator_service_server::OperatorServiceServer,
             region_service_server::RegionServiceServer,
@@ -85,7 +87,8 @@ impl Server<Azure> {
         let clock = Clock::start();
         // Jitter need not be secret, only different in every process.
         let seed = RandomState::new().build_hasher().finish();
-        let settings = ServerSettings::of(&config);
+        let journal = config.audit.as_ref().map(|audit| open_journal(audit, &config.revision)).transpose()?;
+        let settings = ServerSettings::of(&config, journal);
         let azure = Azure::new(config.resources, ResponseBounds::default())?;
         let policies = settings.rules.callers.policies();
         let mut router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
@@ -96,8 +99,13 @@ impl Server<Azure> {
     }
 }
 
+fn open_journal(audit: &AuditSettings, revision: &str) -> anyhow::Result<Journal> {
+    let settings = audit::Settings { config_revision: Some(revision.into()), ..audit.settings.clone() };
+    Ok(Journal::open(&audit.directory, &audit.key, settings)?)
+}
+
 impl ServerSettings {
-    fn of(config: &Config) -> Self {
+    fn of(config: &Config, journal: Option<Journal>) -> Self {
         let limits = &config.limits;
         let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
         regions.sort_unstable();
@@ -129,6 +137,7 @@ impl ServerSettings {
                 max_response_bytes: limits.max_response_bytes,
                 longest_response_bytes: limits.longest_response_bytes,
                 config_revision: config.revision.clone(),
+                trail: journal.map(|journal| Arc::new(Trail::new(journal))),
                 stopping: CancellationToken::new(),
                 ending: CancellationToken::new(),
             }),
@@ -173,6 +182,7 @@ impl<U: Upstream> Server<U> {
         let (condition, watching) = watch::channel(Condition { ready: true, upstream: true });
         let ending = settings.rules.ending.clone();
         let stopping = settings.rules.stopping.clone();
+        let draining = CancellationToken::new();
         let routes = routes(&dispatcher, &settings, watching)?;
         let transport = Transport::builder()
             .max_concurrent_streams(settings.max_concurrent_streams)
@@ -188,6 +198,7 @@ impl<U: Upstream> Server<U> {
         let drain = async {
             shutdown.await;
             info!(delay = ?settings.drain_delay, grace = ?settings.drain_grace, "draining");
+            draining.cancel();
             condition.send_modify(|condition| condition.ready = false);
             tokio::time::sleep(settings.drain_delay).await;
             stopping.cancel();
@@ -198,15 +209,20 @@ impl<U: Upstream> Server<U> {
             // never answers (hyperium/hyper#4170), so it is not asked.
             tokio::time::sleep(Duration::from_millis(250)).await;
         };
+        let journal = settings.rules.trail.as_ref().map(|trail| trail.journal());
         let follow = follow_upstream(&dispatcher, &condition, HoldDown::new(settings.upstream_hold_down));
         let served = tokio::select! {
             served = transport => served.context("the listener failed"),
             () = drain => Ok(()),
             () = follow => Ok(()),
-            () = standings::keep(&dispatcher, settings.state_file.as_deref()) => Ok(()),
+            () = draining.run_until_cancelled(follow_journal(&settings.rules, &condition)).then(|_| pending()) => Ok(()),
+            () = standings::keep(&dispatcher, settings.state_file.as_deref(), journal) => Ok(()),
             () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
         };
         standings::save_now(&dispatcher, settings.state_file.as_deref());
+        if let Some(journal) = journal {
+            journal.close().await;
+        }
         served
     }
 }
@@ -231,6 +247,19 @@ async fn follow_upstream<U: Upstream>(
             None => Ok(changes.changed().await),
         };
         if let Ok(Err(_)) = changed {
+            return;
+        }
+    }
+}
+
+/// Keeps readiness true to the journal: while it cannot record, calls that need a record are better sent elsewhere.
+async fn follow_journal(rules: &InferenceRules, condition_now: &watch::Sender<Condition>) {
+    let Some(trail) = rules.trail.as_ref().filter(|_| rules.callers.need_records()) else { return };
+    let mut writable = trail.journal().writable();
+    loop {
+        let ready = *writable.borrow_and_update();
+        condition_now.send_if_modified(|known| std::mem::replace(&mut known.ready, ready) != ready);
+        if writable.changed().await.is_err() {
             return;
         }
     }

@@ -85,7 +85,7 @@ pub struct CallFacts {
     pub config_revision: Label,
     /// Logical model name.
     pub model: Label,
-    /// `chat` or `embeddings`.
+    /// `chat` or `embeddings`; the method's name where a call was refused before more was known.
     pub operation: Label,
     /// The caller reads the answer as a stream.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -204,7 +204,7 @@ pub enum AttemptEnd {
     Cancelled,
     /// Its INTENT was given up before it was known to be durable: nothing was sent.
     NotSent,
-    /// Whoever made it ended without saying how; it may have been sent.
+    /// A defect ended whoever made it; it may have been sent.
     #[default]
     Abandoned,
     /// The process ended first; it may have been sent.
@@ -236,6 +236,9 @@ pub struct Decision {
     /// Targets that were not permitted, as `REGION/DEPLOYMENT: why`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Label>,
+    /// Refusals like this one before it that have no record of their own, so that a flood of them costs no disk.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_back: u64,
 }
 
 /// Turns the shared names of the configuration into labels.

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    attempt::{AttemptEnd, Intent},
+    attempt::Intent,
     key::{KeyError, SigningKey},
     label::Label,
     queue::{JournalError, OpenIntent, Shared},
@@ -95,6 +95,8 @@ impl Journal {
             stamp,
             chain: writer.chain().clone(),
             attempts: AtomicU64::new(1),
+            calls: AtomicU64::new(1),
+            writable: watch::Sender::new(true),
             durability,
             queue_records,
             queue_bytes,
@@ -116,20 +118,17 @@ impl Journal {
         let attempt = Label::from(format!("{}-{number}", self.shared.chain));
         intent.attempt = attempt.clone();
         let entry = self.shared.entry(&Event::Intent(Box::new(intent)))?;
-        let mut open = OpenIntent { shared: Arc::clone(&self.shared), attempt, unless_told: Some(AttemptEnd::NotSent) };
+        let open = OpenIntent::new(Arc::clone(&self.shared), attempt);
         if self.shared.durability == Durability::Off {
             if let Err(refusal) = self.shared.push(entry, None) {
                 open.disown();
                 return Err(refusal);
             }
-            open.unless_told = Some(AttemptEnd::Abandoned);
-            return Ok(open);
+            return Ok(open.durable());
         }
         let (sender, receiver) = oneshot::channel();
         self.shared.push(entry, Some((sender, open)))?;
-        let mut open = receiver.await.map_err(|_| JournalError::Closed)??;
-        open.unless_told = Some(AttemptEnd::Abandoned);
-        Ok(open)
+        Ok(receiver.await.map_err(|_| JournalError::Closed)??.durable())
     }
 
     /// Notes anything but attempts; does not wait for the disk. What finds no room is counted, and the journal tells
@@ -140,6 +139,17 @@ impl Journal {
             self.shared.queue().lost += 1;
         }
         noted
+    }
+
+    /// A name for a call that no other call of any process has: `CHAIN-cNUMBER`.
+    pub fn call_id(&self) -> Label {
+        let number = self.shared.calls.fetch_add(1, Ordering::Relaxed);
+        format!("{}-c{number}", self.shared.chain).into()
+    }
+
+    /// Whether records can be written, and every change of that.
+    pub fn writable(&self) -> watch::Receiver<bool> {
+        self.shared.writable.subscribe()
     }
 
     /// Why nothing can be written at present; `None` while all is well.

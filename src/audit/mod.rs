@@ -6,6 +6,7 @@
 //!
 //! [`Journal`] writes, [`verify`] checks, [`attempts`] answers questions; none of them knows gRPC, Azure or a terminal.
 mod attempt;
+mod call;
 mod chain;
 mod findings;
 mod journal;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use self::{
     attempt::{AttemptEnd, CallFacts, Decision, Intent, Outcome, Place, ScopeEvidence, labels},
+    call::{CallJournal, PendingIntent},
     chain::Hash,
     findings::{Findings, Problem, ProblemKind},
     journal::{Journal, OpenError},

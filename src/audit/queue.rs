@@ -2,9 +2,10 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     attempt::{AttemptEnd, Outcome},
@@ -31,6 +32,12 @@ pub enum JournalError {
     /// The disk does not keep up.
     #[error("the audit journal's queue is full")]
     QueueFull,
+    /// The record did not become durable in time.
+    #[error("the audit journal did not confirm within {} ms", waited.as_millis())]
+    TooSlow {
+        /// How long the call could wait.
+        waited: Duration,
+    },
     /// The service is ending.
     #[error("the audit journal is closed")]
     Closed,
@@ -60,6 +67,9 @@ pub(super) struct Shared {
     /// Names this process's attempts.
     pub(super) chain: Label,
     pub(super) attempts: AtomicU64,
+    pub(super) calls: AtomicU64,
+    /// Whether records can be written at present.
+    pub(super) writable: watch::Sender<bool>,
     pub(super) durability: Durability,
     pub(super) queue_records: usize,
     pub(super) queue_bytes: usize,
@@ -72,6 +82,8 @@ pub(super) struct Queue {
     pub(super) bytes: usize,
     /// Records that found no room.
     pub(super) lost: u64,
+    /// INTENTs among them: somebody waits until they are durable.
+    pub(super) awaited: usize,
     /// Why nothing can be written at present.
     pub(super) failure: Option<Label>,
     pub(super) closing: bool,
@@ -116,9 +128,11 @@ impl Shared {
                 }
                 _ if full => JournalError::QueueFull,
                 _ => {
-                    queue.add(Waiting { entry, reply });
+                    let wake = queue.add(Waiting { entry, reply });
                     drop(queue);
-                    self.wake.notify_one();
+                    if wake {
+                        self.wake.notify_one();
+                    }
                     return Ok(());
                 }
             }
@@ -135,34 +149,62 @@ impl Shared {
     fn end(&self, mut outcome: Outcome) {
         outcome.content_filter.truncate(MAX_LIST);
         let Ok(entry) = self.stamp.entry(&Event::Outcome(Box::new(outcome))) else { return };
-        self.queue().add(Waiting { entry, reply: None });
-        self.wake.notify_one();
+        if self.queue().add(Waiting { entry, reply: None }) {
+            self.wake.notify_one();
+        }
     }
 }
 
 impl Queue {
-    pub(super) fn add(&mut self, waiting: Waiting) {
+    /// Whether the thread must be told: of the first that somebody waits for, and of the first of all, so that it
+    /// knows that there is something to write before long.
+    pub(super) fn add(&mut self, waiting: Waiting) -> bool {
+        let first = self.waiting.is_empty() || (self.awaited == 0 && waiting.reply.is_some());
+        self.awaited += usize::from(waiting.reply.is_some());
         self.bytes += waiting.entry.bytes();
         self.waiting.push_back(waiting);
+        first
     }
 
     pub(super) fn take(&mut self, most: usize) -> Vec<Waiting> {
         let taken: Vec<Waiting> = self.waiting.drain(..self.waiting.len().min(most)).collect();
         self.bytes -= taken.iter().map(|waiting| waiting.entry.bytes()).sum::<usize>();
+        self.awaited -= taken.iter().filter(|waiting| waiting.reply.is_some()).count();
         taken
     }
 }
 
-/// An attempt whose INTENT is durable. Give its outcome; if it is dropped instead, the journal says `abandoned`.
+/// An attempt whose INTENT is durable. Give its outcome; if it is dropped instead, the caller left or another attempt
+/// won, and the journal says `cancelled`.
 #[derive(Debug)]
 #[must_use = "dropping it ends the attempt in the journal"]
 pub struct OpenIntent {
     pub(super) shared: Arc<Shared>,
     pub(super) attempt: Label,
-    pub(super) unless_told: Option<AttemptEnd>,
+    pub(super) state: IntentState,
+}
+
+/// How far an attempt has come in the journal.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum IntentState {
+    /// Its INTENT is on its way to the disk: nothing was sent.
+    Waiting,
+    /// Its INTENT is durable; since when.
+    Durable(Instant),
+    /// Its OUTCOME is told, or its INTENT never was in the journal.
+    Over,
 }
 
 impl OpenIntent {
+    pub(super) fn new(shared: Arc<Shared>, attempt: Label) -> Self {
+        Self { shared, attempt, state: IntentState::Waiting }
+    }
+
+    pub(super) fn durable(mut self) -> Self {
+        self.state = IntentState::Durable(Instant::now());
+        self
+    }
+
     /// The attempt's name, for `failover_of` of the next one.
     pub fn attempt(&self) -> &Label {
         &self.attempt
@@ -170,23 +212,28 @@ impl OpenIntent {
 
     /// Notes how the attempt ended; does not wait for the disk, and is never refused.
     pub fn outcome(mut self, mut outcome: Outcome) {
-        self.unless_told = None;
+        self.state = IntentState::Over;
         outcome.attempt = self.attempt.clone();
         self.shared.end(outcome);
     }
-}
 
-impl OpenIntent {
     /// Its INTENT is not in the journal, so that it needs no OUTCOME.
     pub(super) fn disown(mut self) {
-        self.unless_told = None;
+        self.state = IntentState::Over;
     }
 }
 
 impl Drop for OpenIntent {
     fn drop(&mut self) {
-        if let Some(result) = self.unless_told {
-            self.shared.end(Outcome { attempt: self.attempt.clone(), result, ..Outcome::default() });
-        }
+        let (result, since) = match self.state {
+            IntentState::Over => return,
+            IntentState::Waiting => (AttemptEnd::NotSent, None),
+            // A panic tells nothing of how far the attempt had come.
+            IntentState::Durable(since) if std::thread::panicking() => (AttemptEnd::Abandoned, Some(since)),
+            IntentState::Durable(since) => (AttemptEnd::Cancelled, Some(since)),
+        };
+        let duration_us = since.map_or(0, |since| u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let attempt = self.attempt.clone();
+        self.shared.end(Outcome { attempt, result, maybe_billed: since.is_some(), duration_us, ..Outcome::default() });
     }
 }

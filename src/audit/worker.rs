@@ -17,6 +17,9 @@ use super::{
 /// Longest wait between two tries to write again.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Longest wait of a record that nobody waits for.
+const LINGER: Duration = Duration::from_millis(20);
+
 /// The thread.
 pub(super) struct Work {
     pub(super) shared: Arc<Shared>,
@@ -76,10 +79,16 @@ impl Work {
         }
     }
 
-    /// Waits for records, or until a checkpoint is due.
+    /// Waits for records, or until a checkpoint is due. What nobody waits for is written with the next INTENT, or
+    /// after a moment: a disk that is busy with an OUTCOME keeps the INTENT behind it waiting twice.
     fn next_batch(&self) -> (Vec<Waiting>, bool) {
         let idle = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closing;
         let waited = self.shared.wake.wait_timeout_while(self.shared.queue(), self.writer.rest(), idle);
+        let (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let unhurried = |queue: &mut Queue| {
+            queue.awaited == 0 && !queue.waiting.is_empty() && queue.waiting.len() < self.batch && !queue.closing
+        };
+        let waited = self.shared.wake.wait_timeout_while(queue, LINGER, unhurried);
         let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         (queue.take(self.batch), queue.closing)
     }
@@ -107,12 +116,14 @@ impl Work {
         let refused: Vec<Waiting> = {
             let mut queue = self.shared.queue();
             queue.failure = Some(cause.clone());
+            queue.awaited = 0;
             let all = failed.into_iter().chain(std::mem::take(&mut queue.waiting));
             let (refused, kept) = all.partition(|waiting| waiting.reply.is_some());
             queue.bytes = 0;
-            Vec::into_iter(kept).for_each(|waiting| queue.add(waiting));
+            Vec::into_iter(kept).for_each(|waiting| _ = queue.add(waiting));
             refused
         };
+        self.shared.writable.send_replace(false);
         for (sender, open) in refused.into_iter().filter_map(|waiting| waiting.reply) {
             open.disown();
             let _ = sender.send(Err(JournalError::Unavailable { cause: cause.clone() }));
@@ -131,6 +142,7 @@ impl Work {
             match self.writer.resume(&failure) {
                 Ok(()) => {
                     self.shared.queue().failure = None;
+                    self.shared.writable.send_replace(true);
                     info!("the audit journal writes again");
                     return true;
                 }

@@ -159,12 +159,17 @@ impl Writer {
             durability: writer.settings.durability,
             config_revision: writer.settings.config_revision.clone(),
         })];
+        let recovered = found.recovered.is_some();
         events.extend(found.recovered.map(Event::Recovered));
         events.extend(writer.open.keys().map(|attempt| {
             let result = AttemptEnd::UnknownAfterCrash;
             Event::Outcome(Box::new(Outcome { attempt: attempt.clone(), result, ..Outcome::default() }))
         }));
         writer.open_segment(&events)?;
+        if recovered {
+            // What the process before left unsealed must not wait: this one may be killed within a second, too.
+            writer.seal(false)?;
+        }
         writer.remove_old_segments()?;
         Ok(writer)
     }

@@ -16,7 +16,7 @@ use http::{
 use http_body_util::BodyExt as _;
 use reqwest::{Client, Response, Url, redirect, retry};
 use sealane_core::domain::{
-    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, Silence, Target,
+    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, Silence,
 };
 use secrecy::ExposeSecret as _;
 use thiserror::Error;
@@ -38,8 +38,17 @@ const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// Every configured resource, ready to be called.
 #[derive(Debug)]
 pub struct Azure {
-    resources: Vec<Resource>,
+    /// By resource index. Never shorter than before: calls in flight, and the router, go by the indices.
+    resources: RwLock<Arc<Vec<Arc<Resource>>>>,
     bounds: ResponseBounds,
+}
+
+/// Resources of another configuration, built but not in force yet.
+#[derive(Debug)]
+pub struct Successors {
+    resources: Vec<Arc<Resource>>,
+    /// Index of each configured resource, in the order of the configuration.
+    pub places: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -91,8 +100,38 @@ impl Azure {
     /// # Errors
     /// When a resource can never be called.
     pub fn new(resources: Vec<ResourceSettings>, bounds: ResponseBounds) -> Result<Self, BuildError> {
-        let resources = resources.into_iter().map(Resource::new).collect::<Result<_, _>>()?;
-        Ok(Self { resources, bounds })
+        let resources = resources.into_iter().map(|settings| Ok(Arc::new(Resource::new(settings)?)));
+        Ok(Self { resources: RwLock::new(Arc::new(resources.collect::<Result<_, _>>()?)), bounds })
+    }
+
+    /// Prepares the resources of another configuration. One of the same name and endpoint keeps its index, and its
+    /// connections unless something about it has changed; others get indices of their own.
+    ///
+    /// # Errors
+    /// When a resource can never be called; nothing has changed then.
+    pub fn prepare(&self, settings: Vec<ResourceSettings>) -> Result<Successors, BuildError> {
+        let mut resources = Vec::clone(&self.resources());
+        let mut places = Vec::with_capacity(settings.len());
+        for settings in settings {
+            let is_same = |known: &&Arc<Resource>| known.settings.is_same_place(&settings);
+            let place = resources.iter().position(|known| is_same(&known)).unwrap_or(resources.len());
+            match resources.get_mut(place) {
+                Some(known) if known.settings == settings => {}
+                Some(known) => *known = Arc::new(Resource::new(settings)?),
+                None => resources.push(Arc::new(Resource::new(settings)?)),
+            }
+            places.push(place);
+        }
+        Ok(Successors { resources, places })
+    }
+
+    /// Calls these from now on; attempts in flight end where they are.
+    pub fn succeed(&self, successors: Successors) {
+        *self.resources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(successors.resources);
+    }
+
+    fn resources(&self) -> Arc<Vec<Arc<Resource>>> {
+        Arc::clone(&self.resources.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks a resource for its list of models: unbilled, carries no caller's data, and proves endpoint and
@@ -101,7 +140,7 @@ impl Azure {
     /// # Errors
     /// As for any attempt.
     pub async fn models(&self, resource_index: usize, limit: Duration) -> Result<(), Failure> {
-        let resource = self.resources.get(resource_index).ok_or_else(unknown_resource)?;
+        let resource = self.resource(resource_index)?;
         let until = Instant::now() + limit;
         let asking = resource.client.get(resource.models_url()).header(USER_AGENT, TEST_AGENT);
         let sending = asking.header(ACCEPT, "application/json").send();
@@ -114,13 +153,13 @@ impl Azure {
         }
     }
 
-    fn resource(&self, target: &Target) -> Result<&Resource, Failure> {
-        self.resources.get(target.resource_index).ok_or_else(unknown_resource)
+    fn resource(&self, index: usize) -> Result<Arc<Resource>, Failure> {
+        self.resources().get(index).cloned().ok_or_else(unknown_resource)
     }
 
     async fn send(&self, order: &AttemptOrder, request: Outgoing, until: Instant) -> Result<Response, Failure> {
         let target = order.target.target();
-        let resource = self.resource(target)?;
+        let resource = self.resource(target.resource_index)?;
         let mut headers = HeaderMap::with_capacity(4);
         let accepted = if request.streamed { "text/event-stream" } else { "application/json" };
         headers.insert(ACCEPT, HeaderValue::from_static(accepted));
@@ -307,7 +346,7 @@ impl Upstream for Azure {
 
     async fn embed(&self, order: &AttemptOrder, request: &EmbedRequest) -> Result<EmbedReply, Failure> {
         let until = Instant::now() + order.limits.first_content.min(order.limits.total);
-        let resource = self.resource(order.target.target())?;
+        let resource = self.resource(order.target.target().resource_index)?;
         let deployment = resource.deployment_in_body(Operation::Embeddings, &order.target.target().deployment);
         let body = request::embeddings(request, deployment).map_err(|_| unencodable())?;
         let outgoing = Outgoing { operation: Operation::Embeddings, streamed: false, body };
@@ -322,7 +361,7 @@ impl Upstream for Azure {
 
 impl Azure {
     fn chat(&self, order: &AttemptOrder, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Failure> {
-        let resource = self.resource(order.target.target())?;
+        let resource = self.resource(order.target.target().resource_index)?;
         let deployment = resource.deployment_in_body(Operation::Chat, &order.target.target().deployment);
         let body = request::chat(request, deployment, streamed).map_err(|_| unencodable())?;
         Ok(Outgoing { operation: Operation::Chat, streamed, body })

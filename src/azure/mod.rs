@@ -18,6 +18,6 @@ mod stream;
 mod wire;
 
 pub use arm::{Arm, ArmAccount, ArmDeployment, ArmError, ArmResource};
-pub use client::{Azure, BuildError};
+pub use client::{Azure, BuildError, Successors};
 pub use resolver::ForbiddenAddress;
 pub use settings::{Credential, PathStyle, ResourceSettings, ResponseBounds};

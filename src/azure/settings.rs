@@ -2,10 +2,10 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::Url;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 /// One resource, as the configuration names it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ResourceSettings {
     /// Configured name.
     pub name: Arc<str>,
@@ -19,6 +19,13 @@ pub struct ResourceSettings {
     pub credential: Credential,
     /// Limit for DNS, TCP and TLS together. Default 2 s.
     pub connect_timeout: Duration,
+}
+
+impl ResourceSettings {
+    /// Whether both speak of the same endpoint under the same name.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        self.name == other.name && self.endpoint == other.endpoint
+    }
 }
 
 /// Azure's two families of addresses (contract section 2).
@@ -38,6 +45,14 @@ pub enum PathStyle {
 pub enum Credential {
     /// Sent as `api-key`.
     ApiKey(SecretString),
+}
+
+impl PartialEq for Credential {
+    /// Both come from our own configuration: there is nobody to learn from the time it takes.
+    fn eq(&self, other: &Self) -> bool {
+        let (Self::ApiKey(one), Self::ApiKey(another)) = (self, other);
+        one.expose_secret() == another.expose_secret()
+    }
 }
 
 /// What the adapter takes from a response at most.

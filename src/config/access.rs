@@ -114,6 +114,7 @@ fn policy(entry: &PolicyEntry, findings: &mut Findings<'_>) -> Option<Policy> {
     let regions = all_of(&entry.regions, |region| normalise_region(region).into(), findings);
     let boundaries = all_of(&entry.boundaries, |label| label.as_str().into(), findings);
     let max_scope = entry.max_scope.take(findings);
+    let audit_required = entry.audit_required.take(findings);
     for class in entry.data_classes.iter().filter(|class| class.peek().is_some_and(|name| !is_data_class(name))) {
         findings.refuse(class.place, "a data class is named by 1 to 64 printable ASCII characters");
     }
@@ -130,6 +131,7 @@ fn policy(entry: &PolicyEntry, findings: &mut Findings<'_>) -> Option<Policy> {
         max_scope: *max_scope?,
         data_classes: data_classes?,
         requires_data_class: required?,
+        audit_required: *audit_required?,
     })
 }
 

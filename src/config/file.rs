@@ -8,7 +8,10 @@ use sealane_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::value::{Bytes, PathFamily, SecretRef, Setting};
+use super::{
+    audit::Audit,
+    value::{Bytes, PathFamily, SecretRef, Setting},
+};
 
 /// The configuration of Sealane.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -51,6 +54,9 @@ pub(super) struct File {
     /// it or the service starts anew. Default alarm.
     #[serde(default = "alarm")]
     pub(super) on_region_mismatch: Setting<OnMismatch>,
+    /// The audit journal. Default: none is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) audit: Option<Audit>,
     /// How the service stops.
     #[serde(default)]
     pub(super) drain: Drain,
@@ -229,6 +235,9 @@ pub(super) struct PolicyEntry {
     /// A call must declare its class of data. Default: true where `data_classes` are listed, else false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) require_data_class: Option<Setting<bool>>,
+    /// Where there is a journal (`audit`): refuse calls while it cannot record them. Default true.
+    #[serde(default = "yes")]
+    pub(super) audit_required: Setting<bool>,
 }
 
 /// A client of the service.

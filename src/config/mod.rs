@@ -5,6 +5,7 @@
 //! Azure's control plane confirmed of it; `settings` does the
 //! rest. Secrets are references, resolved here and never printed.
 mod access;
+mod audit;
 mod evidence;
 mod file;
 mod problem;
@@ -28,6 +29,7 @@ use sealane_core::{
 };
 
 pub use access::CallerSettings;
+pub use audit::AuditSettings;
 pub use evidence::{Confirmed, write_scope_evidence};
 pub use problem::{ConfigError, Place, Problem, Problems};
 pub use settings::{Drain, Images, Limits, Telemetry};
@@ -60,6 +62,8 @@ pub struct Config {
     pub state_file: Option<PathBuf>,
     /// Where `sealane check --azure` keeps what it confirmed; `None`: nowhere.
     pub scope_evidence_file: Option<PathBuf>,
+    /// Where the audit journal is kept; `None`: nowhere.
+    pub audit: Option<AuditSettings>,
     /// How the service stops.
     pub drain: Drain,
     /// Traces.
@@ -104,6 +108,7 @@ impl Config {
         let thresholds = settings::thresholds(&file.failover, &mut findings);
         let state_file =
             file.state_file.as_ref().and_then(|path| path.take(&mut findings)).map(|path| folder.join(path));
+        let audit = file.audit.as_ref().map(|entry| audit::check(entry, folder, &mut findings));
         let drain = settings::drain(&file.drain, &mut findings);
         let telemetry = settings::telemetry(&file.telemetry, &mut findings);
         let reflection = file.reflection.take(&mut findings).copied();
@@ -131,6 +136,7 @@ impl Config {
             thresholds,
             state_file,
             scope_evidence_file: evidence.path,
+            audit: audit.flatten(),
             drain,
             telemetry,
             reflection,

@@ -385,6 +385,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words!(PathFamily, "a path style", ["dated" => Self::Dated, "v1" => Self::V1]);
 words!(ModelKind, "a kind of model", ["chat" => Self::Chat, "embedding" => Self::Embedding]);
 words!(UpstreamStream, "a way to call upstream", ["auto" => Self::Auto, "never" => Self::Never]);

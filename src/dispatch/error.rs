@@ -1,6 +1,7 @@
 //! How a call can end without an answer.
 use std::sync::Arc;
 
+use crate::audit::JournalError;
 use sealane_core::{
     domain::{AttemptRecord, ModelKind, Target},
     router::GiveUp,
@@ -34,6 +35,11 @@ pub enum CallFailure {
     },
     /// The router has nothing left to try.
     GaveUp(GiveUp),
+    /// The policy requires a record of every attempt, and the journal cannot write one. Nothing was sent.
+    NotRecorded {
+        /// Why not.
+        cause: JournalError,
+    },
     /// The region failed after content was delivered.
     Interrupted {
         /// Where.

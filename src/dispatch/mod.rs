@@ -19,7 +19,7 @@ use std::{
 use sealane_core::{
     domain::{ModelKind, Moment, RoutingOptions},
     policy::Policy,
-    router::{Call, CallTerms, Delivery, Route, Router, SavedTarget, Snapshot, TestOrder, TestResult},
+    router::{Call, CallTerms, Delivery, Route, Router, SavedTarget, Snapshot, TestOrder, TestResult, Ticket},
 };
 use tokio::sync::{Notify, watch};
 
@@ -31,6 +31,7 @@ pub use self::{
     whole::{Completed, Embedded},
 };
 use crate::{
+    audit::{CallJournal, Label},
     clock::Clock,
     telemetry::{CallSpan, FloodGate},
     upstream::Upstream,
@@ -69,6 +70,8 @@ pub struct Admission {
     pub deadline: Moment,
     /// The server span of the call.
     pub span: CallSpan,
+    /// The call's records; `None` where no journal is kept.
+    pub journal: Option<CallJournal>,
 }
 
 impl<U: Upstream> Dispatcher<U> {
@@ -120,6 +123,13 @@ impl<U: Upstream> Dispatcher<U> {
         &self.upstream
     }
 
+    /// An attempt whose record is durable leaves now.
+    fn departs(&self, ticket: Ticket) -> Moment {
+        let now = self.clock.now();
+        self.router().departs(ticket, now);
+        now
+    }
+
     /// Tells the router how a test call ended.
     pub fn tested(&self, order: &TestOrder, result: &TestResult) {
         self.router().tested(order, result, self.clock.now());
@@ -161,7 +171,19 @@ impl<U: Upstream> Dispatcher<U> {
         first.is_some_and(|target| target.upstream_stream == UpstreamStream::Auto)
     }
 
-    fn admit(&self, admission: &Admission, route: Arc<Route>, delivery: Delivery, prompt_tokens: u64) -> Call {
+    /// The call as the router sees it. Its policy is asked here for the journal, and by the router for each attempt.
+    fn admit(&self, admission: &mut Admission, route: Arc<Route>, delivery: Delivery, prompt_tokens: u64) -> Call {
+        if let Some(journal) = &mut admission.journal {
+            let permitted = self.permitted_regions(&route, &admission.policy, &admission.options);
+            if !permitted.is_empty() {
+                journal.learn(|facts| {
+                    facts.operation = if delivery == Delivery::Embedded { "embeddings" } else { "chat" }.into();
+                    facts.stream = delivery == Delivery::Streamed;
+                    facts.permitted = permitted;
+                });
+                journal.admit();
+            }
+        }
         let terms = CallTerms {
             caller: Arc::clone(&admission.caller),
             route,
@@ -172,5 +194,19 @@ impl<U: Upstream> Dispatcher<U> {
             deadline: admission.deadline,
         };
         Call::new(terms, self.clock.now())
+    }
+
+    /// In route order, each once.
+    fn permitted_regions(&self, route: &Route, policy: &Policy, options: &RoutingOptions) -> Vec<Label> {
+        let router = self.router();
+        let targets = route.targets.iter().filter_map(|id| router.routes().targets().get(usize::from(id.0)));
+        let mut regions: Vec<Label> = Vec::new();
+        for target in targets.filter(|target| policy.permit(target, options).is_ok()) {
+            let region = Label::from(&target.region);
+            if !regions.contains(&region) {
+                regions.push(region);
+            }
+        }
+        regions
     }
 }

@@ -3,14 +3,16 @@ use std::{sync::Arc, time::Duration};
 
 use sealane_core::{
     domain::{
-        AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureClass, FailureKind, Moment, Target,
+        AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureClass, FailureKind, FinishReason,
+        Moment, ReplyHeader, Target, Usage,
     },
     router::{Call, Decision, GiveUp, Observation, Protection, Ticket},
 };
 use tracing::warn;
 
-use super::{CallError, CallFailure, Dispatcher, Served};
+use super::{Admission, CallError, CallFailure, Dispatcher, Served, race::Departure};
 use crate::{
+    audit::{AttemptEnd, CallJournal, Intent, Label, OpenIntent, Outcome, PendingIntent, Place},
     telemetry::{AttemptSpan, CallSpan, Operation},
     upstream::{AttemptOrder, TraceContext, Upstream},
 };
@@ -20,6 +22,7 @@ use crate::{
 pub(super) struct Run<U: Upstream> {
     pub(super) dispatcher: Arc<Dispatcher<U>>,
     pub(super) span: CallSpan,
+    journal: Option<CallJournal>,
     operation: Operation,
     call: Call,
     /// By attempt number, from 1.
@@ -28,6 +31,8 @@ pub(super) struct Run<U: Upstream> {
     under_way: Vec<UnderWay>,
     /// Number of the attempt whose answer the caller gets; the last one while none is known.
     serving: Option<u32>,
+    /// The last failed attempt's name in the journal.
+    failed: Option<Label>,
 }
 
 struct UnderWay {
@@ -35,12 +40,18 @@ struct UnderWay {
     started: Moment,
     first_content: Option<Duration>,
     span: AttemptSpan,
+    /// The attempt in the journal, once it has answered; before that the future that makes it has it.
+    intent: Option<OpenIntent>,
+    /// What the journal will be told of the answer.
+    answer: Outcome,
 }
 
 /// An attempt that is to be made now.
 pub(super) struct Started {
     pub(super) ticket: Ticket,
     pub(super) order: AttemptOrder,
+    /// To be durable before anything is sent.
+    pub(super) intent: Option<Box<PendingIntent>>,
     /// When to ask whether it needs another one beside it.
     pub(super) protect_at: Option<Moment>,
 }
@@ -52,15 +63,17 @@ pub(super) enum Beside {
 }
 
 impl<U: Upstream> Run<U> {
-    pub(super) fn new(dispatcher: Arc<Dispatcher<U>>, span: CallSpan, operation: Operation, call: Call) -> Self {
+    pub(super) fn new(dispatcher: Arc<Dispatcher<U>>, admission: Admission, operation: Operation, call: Call) -> Self {
         Self {
             dispatcher,
-            span,
+            span: admission.span,
+            journal: admission.journal,
             operation,
             call,
             records: Vec::with_capacity(2),
             under_way: Vec::with_capacity(1),
             serving: None,
+            failed: None,
         }
     }
 
@@ -99,9 +112,31 @@ impl<U: Upstream> Run<U> {
         let Decision::Try { ticket, target, reason, limits, protect_at } = decision else { return None };
         let span = self.begin(ticket, target.target(), reason, now);
         let (traceparent, tracestate) = span.trace_headers();
-        self.under_way.push(UnderWay { ticket, started: now, first_content: None, span });
+        let intent = self.intent(ticket, target.target(), reason, now);
+        let answer = Outcome::default();
+        self.under_way.push(UnderWay { ticket, started: now, first_content: None, span, intent: None, answer });
         let trace = TraceContext { traceparent, tracestate };
-        Some(Started { ticket, order: AttemptOrder { target, limits, trace, test: None }, protect_at })
+        Some(Started { ticket, order: AttemptOrder { target, limits, trace, test: None }, intent, protect_at })
+    }
+
+    fn intent(
+        &self,
+        ticket: Ticket,
+        target: &Target,
+        reason: AttemptReason,
+        now: Moment,
+    ) -> Option<Box<PendingIntent>> {
+        use AttemptReason::{Rescue, Restart, Retry};
+        let journal = self.journal.as_ref()?;
+        let attempt = Intent {
+            attempt_number: ticket.attempt(),
+            place: Place::from(target),
+            scope_evidence: target.claims.scope_evidence.into(),
+            reason: reason.as_str().into(),
+            failover_of: self.failed.clone().filter(|_| matches!(reason, Rescue | Retry | Restart)),
+            ..Intent::default()
+        };
+        Some(Box::new(journal.intent(attempt, self.call.terms().deadline.since(now))))
     }
 
     fn begin(&mut self, ticket: Ticket, target: &Arc<Target>, reason: AttemptReason, now: Moment) -> AttemptSpan {
@@ -137,9 +172,18 @@ impl<U: Upstream> Run<U> {
         self.serving = Some(ticket.attempt());
         while let Some(place) = self.under_way.iter().position(|attempt| attempt.ticket != ticket) {
             let attempt = self.under_way.swap_remove(place);
-            let now = self.dispatcher.clock.now();
-            self.close_cancelled(&attempt, now);
-            self.observe(attempt.ticket, &Observation::Cancelled, now);
+            let (ticket, now) = (attempt.ticket, self.dispatcher.clock.now());
+            self.close_cancelled(attempt, now);
+            self.observe(ticket, &Observation::Cancelled, now);
+        }
+    }
+
+    /// When an attempt that has ended, or begins to be answered, had left; and its open record.
+    pub(super) fn departed(&mut self, ticket: Ticket, departure: Departure) {
+        let Some(attempt) = self.under_way.iter_mut().find(|attempt| attempt.ticket == ticket) else { return };
+        if let Some((left, intent)) = departure {
+            attempt.started = left;
+            attempt.intent = intent;
         }
     }
 
@@ -158,15 +202,45 @@ impl<U: Upstream> Run<U> {
         }
     }
 
+    /// An attempt may not be made: the journal cannot record it.
+    pub(super) fn not_recorded(&mut self, ticket: Ticket) {
+        let Some(place) = self.under_way.iter().position(|attempt| attempt.ticket == ticket) else { return };
+        let attempt = self.under_way.swap_remove(place);
+        let now = self.dispatcher.clock.now();
+        self.close_cancelled(attempt, now);
+        self.observe(ticket, &Observation::Cancelled, now);
+        if let Some(record) = self.record(ticket.attempt()) {
+            record.result = Some(AttemptResult::NotSent);
+        }
+    }
+
     fn record(&mut self, number: u32) -> Option<&mut AttemptRecord> {
         self.records.get_mut((number as usize).checked_sub(1)?)
     }
 
-    /// Lets the span of the attempt under way tell more.
-    pub(super) fn describe(&self, tell: impl FnOnce(&AttemptSpan)) {
-        if let Some(attempt) = self.under_way.last() {
-            tell(&attempt.span);
+    /// What the completion says of itself.
+    pub(super) fn replied(&mut self, header: &ReplyHeader) {
+        let Some(attempt) = self.under_way.last_mut() else { return };
+        attempt.span.replied(header);
+        if self.journal.is_some() {
+            attempt.answer.model_version = Some(header.model.as_str().into());
         }
+    }
+
+    /// Why its choices ended.
+    pub(super) fn finished(&mut self, reasons: impl Iterator<Item = FinishReason> + Clone) {
+        let Some(attempt) = self.under_way.last_mut() else { return };
+        if self.journal.is_some() {
+            attempt.answer.finish_reason = reasons.clone().next().map(|reason| reason.as_str().into());
+        }
+        attempt.span.finished(reasons);
+    }
+
+    /// The tokens it cost.
+    pub(super) fn used(&mut self, usage: &Usage) {
+        let Some(attempt) = self.under_way.last_mut() else { return };
+        attempt.span.used(usage);
+        (attempt.answer.input_tokens, attempt.answer.output_tokens) = (usage.input_tokens, usage.output_tokens);
     }
 
     /// The attempt under way served the call. `response_id` is Azure's id of the completion.
@@ -181,6 +255,7 @@ impl<U: Upstream> Run<U> {
         record.result = Some(AttemptResult::Served);
         let observation = Observation::Served { first_content, quota: record.evidence.quota };
         attempt.span.end(record, Some(first_content));
+        close_record(attempt.intent, attempt.answer, record, Some(first_content));
         if let Some(record) = self.records.get(attempt.ticket.attempt() as usize - 1) {
             self.span.served(record, first != Some(record.target.id), response_id);
         }
@@ -209,6 +284,10 @@ impl<U: Upstream> Run<U> {
         }
         attempt.span.end(record, attempt.first_content);
         self.heed(ticket);
+        self.failed = attempt.intent.as_ref().map(|intent| intent.attempt().clone());
+        if let Some(record) = self.records.get(ticket.attempt() as usize - 1) {
+            close_record(attempt.intent, attempt.answer, record, attempt.first_content);
+        }
         self.tell(ticket, &failure);
         let observation = if out_of_time { Observation::Cancelled } else { Observation::Failed(failure) };
         self.observe(ticket, &observation, now);
@@ -260,9 +339,11 @@ impl<U: Upstream> Run<U> {
 
     /// Who serves, as far as is known now.
     pub(super) fn so_far(&self) -> Served {
-        let serving = self.serving.map_or(self.records.len(), |number| number as usize).saturating_sub(1);
+        let attempts: Vec<AttemptRecord> = self.records.iter().filter(|record| record.was_sent()).cloned().collect();
+        let serving = attempts.iter().position(|record| Some(record.number) == self.serving);
+        let serving = serving.unwrap_or_else(|| attempts.len().saturating_sub(1));
         let pinned = self.call.pinned_region().filter(|_| self.call.terms().options.workflow_id.is_some());
-        Served { attempts: self.records.clone(), serving, pinned_region: pinned.map(|region| region.to_string()) }
+        Served { attempts, serving, pinned_region: pinned.map(|region| region.to_string()) }
     }
 
     /// The call ends without an answer.
@@ -273,9 +354,10 @@ impl<U: Upstream> Run<U> {
             }
             other => other,
         };
-        self.span.attempts(self.records.len());
-        let model = Arc::clone(&self.call.terms().route.model);
-        CallError { failure, model, attempts: std::mem::take(&mut self.records) }
+        let mut attempts = std::mem::take(&mut self.records);
+        attempts.retain(AttemptRecord::was_sent);
+        self.span.attempts(attempts.len());
+        CallError { failure, model: Arc::clone(&self.call.terms().route.model), attempts }
     }
 
     fn observe(&mut self, ticket: Ticket, observation: &Observation, now: Moment) {
@@ -283,21 +365,52 @@ impl<U: Upstream> Run<U> {
         self.dispatcher.announce();
     }
 
-    fn close_cancelled(&mut self, attempt: &UnderWay, now: Moment) {
+    fn close_cancelled(&mut self, attempt: UnderWay, now: Moment) {
         if let Some(record) = self.record(attempt.ticket.attempt()) {
             record.duration = now.since(attempt.started);
             record.result = Some(AttemptResult::Cancelled);
             attempt.span.end(record, attempt.first_content);
+            close_record(attempt.intent, attempt.answer, record, attempt.first_content);
         }
     }
+}
+
+/// Tells the journal how an attempt ended. One that never answered closes its own record when it is dropped.
+fn close_record(intent: Option<OpenIntent>, answer: Outcome, record: &AttemptRecord, first_content: Option<Duration>) {
+    let Some(intent) = intent else { return };
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    let (result, failure, maybe_billed) = match &record.result {
+        Some(AttemptResult::Served) => (AttemptEnd::Served, None, false),
+        Some(AttemptResult::Failed { kind, maybe_billed }) => (AttemptEnd::Failed, Some(kind.as_str()), *maybe_billed),
+        Some(AttemptResult::NotSent) => (AttemptEnd::NotSent, None, false),
+        Some(AttemptResult::Cancelled) | None => (AttemptEnd::Cancelled, None, true),
+    };
+    let said = &record.evidence;
+    let label = |text: &Option<String>| text.as_deref().map(Label::from);
+    intent.outcome(Outcome {
+        result,
+        failure: failure.map(Label::from),
+        maybe_billed,
+        http_status: said.http_status,
+        reported_region: label(&said.reported_region),
+        reported_deployment: label(&said.reported_deployment),
+        mismatch: record.mismatch().is_some(),
+        spilled_over: said.spilled_over,
+        upstream_request_id: label(&said.request_id),
+        model_request_id: label(&said.model_request_id),
+        first_content_us: first_content.map(micros),
+        duration_us: micros(record.duration),
+        ..answer
+    });
 }
 
 impl<U: Upstream> Drop for Run<U> {
     fn drop(&mut self) {
         let now = self.dispatcher.clock.now();
         for attempt in std::mem::take(&mut self.under_way) {
-            self.close_cancelled(&attempt, now);
-            self.dispatcher.router().abandon(attempt.ticket, now);
+            let ticket = attempt.ticket;
+            self.close_cancelled(attempt, now);
+            self.dispatcher.router().abandon(ticket, now);
         }
     }
 }

@@ -57,11 +57,15 @@ impl<U: Upstream> Dispatcher<U> {
     ///
     /// # Errors
     /// When the model is unknown or of another kind; later errors come through the stream, as its last item.
-    pub fn stream(self: &Arc<Self>, admission: Admission, request: ChatRequest) -> Result<AnswerStream<U>, CallError> {
+    pub fn stream(
+        self: &Arc<Self>,
+        mut admission: Admission,
+        request: ChatRequest,
+    ) -> Result<AnswerStream<U>, CallError> {
         let route = self.route(&admission.model, ModelKind::Chat)?;
-        let call = self.admit(&admission, route, Delivery::Streamed, request.estimated_prompt_tokens());
-        let run = Run::new(Arc::clone(self), admission.span, Operation::Chat { streamed: true }, call);
+        let call = self.admit(&mut admission, route, Delivery::Streamed, request.estimated_prompt_tokens());
         let on_interruption = admission.options.on_interruption;
+        let run = Run::new(Arc::clone(self), admission, Operation::Chat { streamed: true }, call);
         let request = Arc::new(request);
         let phase = Phase::Opening(Box::pin(open(run, Arc::clone(&request))));
         Ok(AnswerStream { phase, queue: VecDeque::new(), request, on_interruption })
@@ -152,7 +156,7 @@ async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result
             }
         }
     }
-    run.describe(|span| span.replied(&header));
+    run.replied(&header);
     let response_id = header.response_id.clone();
     let mut opening = vec![StreamEvent::Start { header, prompt_filter, served: run.so_far() }];
     opening.append(&mut pieces);
@@ -217,10 +221,8 @@ impl<U: Upstream> Stream for AnswerStream<U> {
                     }
                     None => {
                         let Delivering { run, usage, response_id, finish_reasons, .. } = &mut **delivering;
-                        run.describe(|span| {
-                            usage.iter().for_each(|usage| span.used(usage));
-                            span.finished(finish_reasons.iter().copied());
-                        });
+                        usage.iter().for_each(|usage| run.used(usage));
+                        run.finished(finish_reasons.iter().copied());
                         run.served(Some(response_id));
                         let event = StreamEvent::End { usage: delivering.usage, served: delivering.run.so_far() };
                         this.phase = Phase::Ended;

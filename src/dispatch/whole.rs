@@ -35,14 +35,15 @@ impl<U: Upstream> Dispatcher<U> {
     /// When no permitted target answered in time; see [`CallFailure`](super::CallFailure).
     pub async fn complete(
         self: &Arc<Self>,
-        admission: Admission,
+        mut admission: Admission,
         request: ChatRequest,
     ) -> Result<Completed, CallError> {
         let route = self.route(&admission.model, ModelKind::Chat)?;
         let assembled = self.assembles(&route) && crate::upstream::streamable(&request);
         let delivery = if assembled { Delivery::Assembled } else { Delivery::Unary };
-        let call = self.admit(&admission, route, delivery, request.estimated_prompt_tokens());
-        let mut run = Run::new(Arc::clone(self), admission.span, Operation::Chat { streamed: assembled }, call);
+        let call = self.admit(&mut admission, route, delivery, request.estimated_prompt_tokens());
+        let operation = Operation::Chat { streamed: assembled };
+        let mut run = Run::new(Arc::clone(self), admission, operation, call);
         loop {
             let answer = if assembled {
                 self.assemble(&mut run, &request).await?
@@ -52,11 +53,9 @@ impl<U: Upstream> Dispatcher<U> {
             };
             match answer {
                 Ok(reply) => {
-                    run.describe(|span| {
-                        span.replied(&reply.header);
-                        span.finished(reply.choices.iter().map(|choice| choice.finish_reason));
-                        reply.usage.iter().for_each(|usage| span.used(usage));
-                    });
+                    run.replied(&reply.header);
+                    run.finished(reply.choices.iter().map(|choice| choice.finish_reason));
+                    reply.usage.iter().for_each(|usage| run.used(usage));
                     run.served(Some(&reply.header.response_id));
                     return Ok(Completed { reply, served: run.so_far() });
                 }
@@ -86,17 +85,21 @@ impl<U: Upstream> Dispatcher<U> {
     ///
     /// # Errors
     /// When no permitted target answered in time; see [`CallFailure`](super::CallFailure).
-    pub async fn embed(self: &Arc<Self>, admission: Admission, request: EmbedRequest) -> Result<Embedded, CallError> {
+    pub async fn embed(
+        self: &Arc<Self>,
+        mut admission: Admission,
+        request: EmbedRequest,
+    ) -> Result<Embedded, CallError> {
         let route = self.route(&admission.model, ModelKind::Embedding)?;
-        let call = self.admit(&admission, route, Delivery::Embedded, request.estimated_tokens());
-        let mut run = Run::new(Arc::clone(self), admission.span, Operation::Embeddings, call);
+        let call = self.admit(&mut admission, route, Delivery::Embedded, request.estimated_tokens());
+        let mut run = Run::new(Arc::clone(self), admission, Operation::Embeddings, call);
         let attempt = async |order| {
             let mut reply = self.upstream.embed(&order, &request).await?;
             let evidence = std::mem::take(&mut reply.evidence);
             Ok((reply, evidence))
         };
         let (_, reply) = first_to_answer(&mut run, attempt).await?;
-        run.describe(|span| span.used(&reply.usage));
+        run.used(&reply.usage);
         run.served(None);
         Ok(Embedded { reply, served: run.so_far() })
     }

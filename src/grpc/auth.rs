@@ -6,7 +6,7 @@ use http::HeaderMap;
 use sealane_core::policy::Policy;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::status::{Refusal, not_an_operator, unauthenticated};
+use super::status::{Refusal, unauthenticated};
 
 /// A client of the service.
 #[derive(Clone, Debug)]
@@ -44,6 +44,11 @@ impl Callers {
         policies
     }
 
+    /// Whether somebody's policy forbids calls that the journal cannot record.
+    pub fn need_records(&self) -> bool {
+        self.policies().iter().any(|policy| policy.audit_required)
+    }
+
     /// Who this call is from. A policy is never guessed: without a known token the call is refused.
     pub fn identify(&self, headers: &HeaderMap) -> Result<&Caller, Refusal> {
         let known = match self {
@@ -68,12 +73,6 @@ impl Callers {
         }
         found.ok_or_else(|| unauthenticated("INVALID_TOKEN", "the bearer token is not known"))
     }
-
-    /// The same, for a caller that wants to act on the router.
-    pub fn identify_operator(&self, headers: &HeaderMap) -> Result<&Caller, Refusal> {
-        let caller = self.identify(headers)?;
-        if caller.operator { Ok(caller) } else { Err(not_an_operator(&caller.name)) }
-    }
 }
 
 /// Compares in a time that depends on the lengths only.
@@ -85,8 +84,6 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use http::header::AUTHORIZATION;
-
     use super::*;
 
     fn callers() -> Callers {
@@ -120,17 +117,6 @@ mod tests {
             (vec!["Bearer alpha-token", "Bearer beta-token"], Err("MISSING_TOKEN")),
         ] {
             assert_eq!(identify(&values), expected.map(str::to_owned), "{values:?}");
-        }
-    }
-
-    #[test]
-    fn only_an_operator_may_act() {
-        for (token, expected) in
-            [("alpha-token", Err("NOT_AN_OPERATOR")), ("beta-token", Ok("beta")), ("gamma-token", Err("INVALID_TOKEN"))]
-        {
-            let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {token}").parse().unwrap())]);
-            let told = callers().identify_operator(&headers).map(|caller| caller.name.to_string());
-            assert_eq!(told.map_err(|refusal| refusal.reason()), expected.map(str::to_owned), "{token}");
         }
     }
 }

@@ -76,7 +76,7 @@ fn attempt(record: &AttemptRecord, serving: bool) -> pb::Attempt {
     let (outcome, failure, maybe_billed) = match &record.result {
         Some(AttemptResult::Served) => (Outcome::Served, "", false),
         Some(AttemptResult::Failed { kind, maybe_billed }) => (failed(kind), kind.as_str(), *maybe_billed),
-        Some(AttemptResult::Cancelled) => (Outcome::Cancelled, "cancelled", true),
+        Some(AttemptResult::Cancelled | AttemptResult::NotSent) => (Outcome::Cancelled, "cancelled", true),
         // Under way: a stream's first event names the attempt whose content it carries.
         None if serving => (Outcome::Served, "", false),
         None => (Outcome::Unspecified, "", false),

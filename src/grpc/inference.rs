@@ -21,11 +21,12 @@ use super::{
     deadline::DeadlineRules,
     decode::{self, DecodeRules},
     decode_chat, encode, encode_stream,
-    open_call::{OpenCall, headers},
+    open_call::{OpenCall, Trail, headers},
     pb::{self, inference_service_server::InferenceService},
     status::{Refusal, draining, ended_without_end, response_too_large, unimplemented, unknown_region},
 };
 use crate::{
+    audit::Label,
     dispatch::{Admission, AnswerStream, Dispatcher, Served, StreamEvent},
     telemetry::CallFacts,
     upstream::Upstream,
@@ -52,6 +53,8 @@ pub struct InferenceRules {
     pub longest_response_bytes: usize,
     /// Configuration in force.
     pub config_revision: String,
+    /// Where calls leave their records; `None` where no journal is kept.
+    pub trail: Option<Arc<Trail>>,
     /// Cancelled when no new calls are taken: those who only watch need not be waited for.
     pub stopping: CancellationToken,
     /// Cancelled when the time for draining is over: what still runs then ends with `DRAINING`.
@@ -94,12 +97,20 @@ impl<U: Upstream> Inference<U> {
 
     fn admit(
         &self,
-        call: &OpenCall,
+        call: &mut OpenCall,
         headers: &HeaderMap,
         caller: &Caller,
         deadlines: DeadlineRules,
         (model, options): (String, RoutingOptions),
     ) -> Result<Admission, Refusal> {
+        if let Some(journal) = &mut call.journal {
+            journal.learn(|facts| {
+                facts.workflow = options.workflow_id.as_ref().map(Label::from);
+                facts.data_class = options.data_class.as_deref().map(Label::from);
+                facts.config_revision = self.rules.config_revision.as_str().into();
+                facts.model = model.as_str().into();
+            });
+        }
         let allowed = deadlines.allow(headers)?;
         if let Some(unknown) = options.allowed_regions.iter().find(|name| !self.rules.regions.contains(name)) {
             return Err(unknown_region(unknown));
@@ -118,15 +129,17 @@ impl<U: Upstream> Inference<U> {
             options,
             deadline: self.dispatcher.clock().now() + allowed,
             span: call.span.clone(),
+            journal: call.journal.clone(),
         })
     }
 
     async fn answer(
         &self,
-        call: &OpenCall,
+        call: &mut OpenCall,
         request: Request<pb::CompleteRequest>,
     ) -> Result<Response<pb::CompleteResponse>, Refusal> {
         let caller = self.rules.callers.identify(headers(&request))?;
+        call.known(caller);
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
@@ -141,10 +154,11 @@ impl<U: Upstream> Inference<U> {
 
     async fn answer_embed(
         &self,
-        call: &OpenCall,
+        call: &mut OpenCall,
         request: Request<pb::EmbedRequest>,
     ) -> Result<Response<pb::EmbedResponse>, Refusal> {
         let caller = self.rules.callers.identify(headers(&request))?;
+        call.known(caller);
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (embed, options, encoding) = decode::embed(message)?;
@@ -159,10 +173,11 @@ impl<U: Upstream> Inference<U> {
     /// Waits for the first content, so that an error before it is an error of the call, not of its stream.
     async fn answer_stream(
         &self,
-        call: &OpenCall,
+        call: &mut OpenCall,
         request: Request<pb::CompleteRequest>,
     ) -> Result<(MetadataMap, StreamEvent, AnswerStream<U>), Refusal> {
         let caller = self.rules.callers.identify(headers(&request))?;
+        call.known(caller);
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
@@ -200,8 +215,8 @@ impl<U: Upstream> Inference<U> {
 #[tonic::async_trait]
 impl<U: Upstream> InferenceService for Inference<U> {
     async fn complete(&self, request: Request<pb::CompleteRequest>) -> Result<Response<pb::CompleteResponse>, Status> {
-        let mut call = OpenCall::start(COMPLETE, &request);
-        let answer = self.until_the_end(Box::pin(self.answer(&call, request))).await;
+        let mut call = OpenCall::start(COMPLETE, &request, self.rules.trail.as_ref());
+        let answer = self.until_the_end(Box::pin(self.answer(&mut call, request))).await;
         call.finish(answer)
     }
 
@@ -211,8 +226,8 @@ impl<U: Upstream> InferenceService for Inference<U> {
         &self,
         request: Request<pb::CompleteRequest>,
     ) -> Result<Response<Self::CompleteStreamStream>, Status> {
-        let mut call = OpenCall::start(COMPLETE_STREAM, &request);
-        match self.until_the_end(Box::pin(self.answer_stream(&call, request))).await {
+        let mut call = OpenCall::start(COMPLETE_STREAM, &request, self.rules.trail.as_ref());
+        match self.until_the_end(Box::pin(self.answer_stream(&mut call, request))).await {
             Ok((headers, first, events)) => {
                 let ending = Box::pin(self.rules.ending.clone().cancelled_owned());
                 let mut response = Response::new(EventStream { call, first: Some(first), events, ending });
@@ -224,8 +239,8 @@ impl<U: Upstream> InferenceService for Inference<U> {
     }
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
-        let mut call = OpenCall::start(EMBED, &request);
-        let answer = self.until_the_end(Box::pin(self.answer_embed(&call, request))).await;
+        let mut call = OpenCall::start(EMBED, &request, self.rules.trail.as_ref());
+        let answer = self.until_the_end(Box::pin(self.answer_embed(&mut call, request))).await;
         call.finish(answer)
     }
 
@@ -235,7 +250,7 @@ impl<U: Upstream> InferenceService for Inference<U> {
         &self,
         request: Request<Streaming<pb::EmbedStreamRequest>>,
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
-        Err(OpenCall::start(EMBED_STREAM, &request).fail(unimplemented(EMBED_STREAM)))
+        Err(OpenCall::start(EMBED_STREAM, &request, self.rules.trail.as_ref()).fail(unimplemented(EMBED_STREAM)))
     }
 }
 

@@ -25,6 +25,7 @@ pub use embedding::Embedding;
 pub use explain::{Explain, Explained, Explaining};
 pub use health::{Condition, HealthService, HoldDown};
 pub use inference::{EventStream, Inference, InferenceRules};
+pub use open_call::Trail;
 pub use operator::Operator;
 pub use region::Regions;
 pub use status::{DOMAIN, Refusal};

@@ -1,26 +1,86 @@
 //! A call between its first byte and its last: whatever becomes of it, its server span says so.
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderMap;
 use tonic::{Code, Request, Response, Status};
 use tracing::debug;
 
-use super::status::{Refusal, code_name};
-use crate::telemetry::CallSpan;
+use super::{
+    Caller,
+    status::{Refusal, code_name},
+};
+use crate::{
+    audit::{CallFacts, CallJournal, Journal},
+    telemetry::{CallSpan, FloodGate},
+};
 
 /// Ends the server span exactly once: with a status, or as cancelled when it is dropped before.
 #[derive(Debug)]
 pub(super) struct OpenCall {
     pub(super) span: CallSpan,
+    /// Its records; `None` where no journal is kept.
+    pub(super) journal: Option<CallJournal>,
     method: &'static str,
     ended: bool,
+    trail: Option<Arc<Trail>>,
+}
+
+/// Where calls leave their records.
+#[derive(Debug)]
+pub struct Trail {
+    journal: Journal,
+    /// Whoever is not even known could fill the disk with refusals.
+    strangers: FloodGate,
+}
+
+/// Refusals of strangers that are noted one by one.
+const STRANGERS_PER_SECOND: u32 = 20;
+
+impl Trail {
+    /// Calls leave their records in `journal`.
+    pub fn new(journal: Journal) -> Self {
+        Self { journal, strangers: FloodGate::new(STRANGERS_PER_SECOND) }
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    fn deny(&self, call: &CallJournal, refusal: &Refusal) {
+        let Some(refused) = refusal.denial() else { return };
+        let held_back = match refusal.code() {
+            Code::Unauthenticated => self.strangers.pass(),
+            _ => Some(0),
+        };
+        if let Some(held_back) = held_back {
+            call.deny(refusal.reason(), refused.to_vec(), held_back);
+        }
+    }
 }
 
 impl OpenCall {
-    pub(super) fn start<T>(method: &'static str, request: &Request<T>) -> Self {
+    pub(super) fn start<T>(method: &'static str, request: &Request<T>, trail: Option<&Arc<Trail>>) -> Self {
         let peer: Option<SocketAddr> = request.remote_addr();
         let span = CallSpan::start(method, request.metadata().as_ref(), peer);
-        Self { span, method, ended: false }
+        let facts = || CallFacts {
+            trace_id: Some(span.trace_id().into()),
+            operation: method.rsplit('.').next().unwrap_or(method).into(),
+            ..CallFacts::default()
+        };
+        let journal = trail.map(|trail| CallJournal::new(&trail.journal, facts()));
+        Self { span, journal, method, ended: false, trail: trail.cloned() }
+    }
+
+    /// Learns who calls.
+    pub(super) fn known(&mut self, caller: &Caller) {
+        if let Some(journal) = &mut self.journal {
+            journal.require(caller.policy.audit_required);
+            journal.learn(|facts| {
+                facts.caller = (&caller.name).into();
+                facts.policy = (&caller.policy.name).into();
+            });
+        }
     }
 
     pub(super) fn succeed(&mut self) {
@@ -29,6 +89,9 @@ impl OpenCall {
 
     pub(super) fn fail(&mut self, refusal: impl Into<Refusal>) -> Status {
         let refusal = refusal.into();
+        if let (Some(trail), Some(journal)) = (&self.trail, &self.journal) {
+            trail.deny(journal, &refusal);
+        }
         self.end(refusal.code(), Some(refusal.reason()));
         refusal.into()
     }

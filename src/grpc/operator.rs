@@ -1,5 +1,8 @@
 //! `OperatorService`: an operator's hand on the router.
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use sealane_core::{
     domain::{Target, normalise_region},
@@ -14,9 +17,12 @@ use super::{
     inference::InferenceRules,
     open_call::{OpenCall, headers},
     pb::{self, operator_service_server::OperatorService},
-    status::{Refusal, draining, no_such_target, time_is_up, unknown_model, unknown_region, unknown_resource},
+    status::{
+        Refusal, draining, no_such_target, not_an_operator, time_is_up, unknown_model, unknown_region, unknown_resource,
+    },
 };
 use crate::{
+    audit::{self, Event},
     dispatch::{Dispatcher, Validated},
     upstream::Upstream,
 };
@@ -41,46 +47,92 @@ impl<U: Upstream> Operator<U> {
         Self { dispatcher, rules }
     }
 
-    fn answer_drain(&self, request: &Request<pb::DrainRequest>) -> Result<pb::DrainResponse, Refusal> {
-        let caller = self.rules.callers.identify_operator(headers(request))?;
+    /// Who acts; only operators may.
+    fn operator<T>(&self, call: &mut OpenCall, request: &Request<T>) -> Result<&Caller, Refusal> {
+        let caller = self.rules.callers.identify(headers(request))?;
+        call.known(caller);
+        if caller.operator { Ok(caller) } else { Err(not_an_operator(&caller.name)) }
+    }
+
+    fn answer_drain(
+        &self,
+        call: &mut OpenCall,
+        request: &Request<pb::DrainRequest>,
+    ) -> Result<pb::DrainResponse, Refusal> {
+        let caller = self.operator(call, request)?;
         let message = request.get_ref();
         let mut violations = Violations::none();
         let reason = reason(&message.reason, &mut violations);
         let span = drain_span(message.duration.as_ref(), &mut violations);
         let selector = self.selector(message.selector.as_ref(), violations)?;
         let (targets, until) = self.dispatcher.drain(&selector, span, &reason);
-        log(caller, "drain", &selector, &reason, Some(span));
+        self.note(caller, "drain", &selector, &reason, Some(span));
         Ok(pb::DrainResponse {
             targets: names(&targets),
             expire_time: Some(self.dispatcher.clock().calendar(until).into()),
         })
     }
 
-    fn answer_release(&self, request: &Request<pb::ReleaseRequest>) -> Result<pb::ReleaseResponse, Refusal> {
-        let caller = self.rules.callers.identify_operator(headers(request))?;
+    fn answer_release(
+        &self,
+        call: &mut OpenCall,
+        request: &Request<pb::ReleaseRequest>,
+    ) -> Result<pb::ReleaseResponse, Refusal> {
+        let caller = self.operator(call, request)?;
         let message = request.get_ref();
         let mut violations = Violations::none();
         let reason = reason(&message.reason, &mut violations);
         let selector = self.selector(message.selector.as_ref(), violations)?;
         let targets = self.dispatcher.release(&selector);
-        log(caller, "release", &selector, &reason, None);
+        self.note(caller, "release", &selector, &reason, None);
         Ok(pb::ReleaseResponse { targets: names(&targets) })
     }
 
-    async fn answer_validate(&self, request: &Request<pb::ValidateRequest>) -> Result<pb::ValidateResponse, Refusal> {
-        let caller = self.rules.callers.identify_operator(headers(request))?;
+    async fn answer_validate(
+        &self,
+        call: &mut OpenCall,
+        request: &Request<pb::ValidateRequest>,
+    ) -> Result<pb::ValidateResponse, Refusal> {
+        let caller = self.operator(call, request)?;
         let patience = stated(headers(request))?.unwrap_or(Duration::MAX);
         let message = request.get_ref();
         let mut violations = Violations::none();
         let reason = reason(&message.reason, &mut violations);
         let selector = self.selector(message.selector.as_ref(), violations)?;
-        log(caller, "validate", &selector, &reason, None);
+        self.note(caller, "validate", &selector, &reason, None);
         let verdicts = tokio::time::timeout(patience, self.dispatcher.validate(&selector));
         match self.rules.ending.run_until_cancelled(verdicts).await {
             Some(Ok(verdicts)) => Ok(pb::ValidateResponse { verdicts: verdicts.into_iter().map(verdict).collect() }),
             Some(Err(_)) => Err(time_is_up("the deadline passed before every verdict; RegionStatus tells them later")),
             None => Err(draining()),
         }
+    }
+
+    /// Whoever looks into an incident finds in log and journal who did what, and why.
+    fn note(&self, caller: &Caller, action: &str, selector: &Selector, reason: &str, span: Option<Duration>) {
+        info!(
+            action,
+            caller = &*caller.name,
+            region = selector.region,
+            resource = selector.resource,
+            model = selector.model,
+            reason,
+            seconds = span.map(|span| span.as_secs()),
+            "an operator acts"
+        );
+        let Some(trail) = &self.rules.trail else { return };
+        let until = span.map(|span| self.dispatcher.clock().calendar(self.dispatcher.clock().now() + span));
+        let unix_ms = |at: SystemTime| u64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok();
+        let parts = [("region", &selector.region), ("resource", &selector.resource), ("model", &selector.model)];
+        let named = parts.iter().filter_map(|(part, name)| Some(format!("{part}={}", name.as_deref()?)));
+        // What is lost is counted, and told by the journal itself.
+        let _ = trail.journal().note(Event::Operator(audit::Operator {
+            caller: (&caller.name).into(),
+            action: action.into(),
+            subject: named.collect::<Vec<_>>().join(" ").into(),
+            reason: Some(reason.into()),
+            expires_unix_ms: until.and_then(unix_ms),
+        }));
     }
 
     /// Refuses what cannot be used, and what `violations` holds already, before it looks for the names.
@@ -113,18 +165,21 @@ impl<U: Upstream> Operator<U> {
 #[tonic::async_trait]
 impl<U: Upstream> OperatorService for Operator<U> {
     async fn drain(&self, request: Request<pb::DrainRequest>) -> Result<Response<pb::DrainResponse>, Status> {
-        let mut call = OpenCall::start(DRAIN, &request);
-        call.finish(self.answer_drain(&request).map(Response::new))
+        let mut call = OpenCall::start(DRAIN, &request, self.rules.trail.as_ref());
+        let answer = self.answer_drain(&mut call, &request);
+        call.finish(answer.map(Response::new))
     }
 
     async fn release(&self, request: Request<pb::ReleaseRequest>) -> Result<Response<pb::ReleaseResponse>, Status> {
-        let mut call = OpenCall::start(RELEASE, &request);
-        call.finish(self.answer_release(&request).map(Response::new))
+        let mut call = OpenCall::start(RELEASE, &request, self.rules.trail.as_ref());
+        let answer = self.answer_release(&mut call, &request);
+        call.finish(answer.map(Response::new))
     }
 
     async fn validate(&self, request: Request<pb::ValidateRequest>) -> Result<Response<pb::ValidateResponse>, Status> {
-        let mut call = OpenCall::start(VALIDATE, &request);
-        call.finish(self.answer_validate(&request).await.map(Response::new))
+        let mut call = OpenCall::start(VALIDATE, &request, self.rules.trail.as_ref());
+        let answer = self.answer_validate(&mut call, &request).await;
+        call.finish(answer.map(Response::new))
     }
 }
 
@@ -141,20 +196,6 @@ fn drain_span(stated: Option<&prost_types::Duration>, violations: &mut Violation
     let usable = span.filter(|span| (SHORTEST_DRAIN..=LONGEST_DRAIN).contains(span));
     violations.require(usable.is_some(), "duration", "must be from 1s to 604800s (7 days)");
     usable.unwrap_or_default()
-}
-
-/// Whoever looks into an incident finds here who did what, and why.
-fn log(caller: &Caller, action: &str, selector: &Selector, reason: &str, span: Option<Duration>) {
-    info!(
-        action,
-        caller = &*caller.name,
-        region = selector.region,
-        resource = selector.resource,
-        model = selector.model,
-        reason,
-        seconds = span.map(|span| span.as_secs()),
-        "an operator acts"
-    );
 }
 
 fn names(targets: &[Arc<Target>]) -> Vec<pb::TargetName> {

@@ -67,7 +67,7 @@ impl<U: Upstream> RegionService for Regions<U> {
         &self,
         request: Request<pb::RegionStatusRequest>,
     ) -> Result<Response<pb::RegionStatusResponse>, Status> {
-        let mut call = OpenCall::start(REGION_STATUS, &request);
+        let mut call = OpenCall::start(REGION_STATUS, &request, self.rules.trail.as_ref());
         let view = self
             .rules
             .callers
@@ -82,7 +82,7 @@ impl<U: Upstream> RegionService for Regions<U> {
         &self,
         request: Request<pb::WatchRegionStatusRequest>,
     ) -> Result<Response<Self::WatchRegionStatusStream>, Status> {
-        let mut call = OpenCall::start(WATCH, &request);
+        let mut call = OpenCall::start(WATCH, &request, self.rules.trail.as_ref());
         match self.watch(&request) {
             Ok(watching) => {
                 let start = Some((watching, call));

@@ -14,10 +14,16 @@ use tonic::{
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{Violations, deadline::MalformedTimeout, explain::is_unreadable};
-use crate::dispatch::{CallError, CallFailure};
+use crate::{
+    audit::{JournalError, Label},
+    dispatch::{CallError, CallFailure},
+};
 
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "sealane.v1";
+
+/// The reason of a call that declares no data class where its policy requires one.
+const DATA_CLASS_REQUIRED: &str = "DATA_CLASS_REQUIRED";
 
 /// An error as callers see it.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ struct Parts {
     details: ErrorDetails,
     retry_after: Option<Duration>,
     trailers: MetadataMap,
+    /// Targets that are not permitted, and why.
+    not_permitted: Vec<Label>,
 }
 
 impl Refusal {
@@ -44,6 +52,7 @@ impl Refusal {
             details: ErrorDetails::new(),
             retry_after: None,
             trailers: MetadataMap::new(),
+            not_permitted: Vec::new(),
         }))
     }
 
@@ -55,6 +64,14 @@ impl Refusal {
     /// Its code.
     pub fn code(&self) -> Code {
         self.0.code
+    }
+
+    /// What an auditor wants to know of: somebody wanted what they may not. The targets that are not permitted, as
+    /// far as it was about targets.
+    pub(super) fn denial(&self) -> Option<&[Label]> {
+        let denied = [Code::Unauthenticated, Code::PermissionDenied, Code::FailedPrecondition];
+        let denied = denied.contains(&self.0.code) || self.0.reason == DATA_CLASS_REQUIRED;
+        denied.then_some(&self.0.not_permitted)
     }
 
     fn fact(mut self, key: &str, value: impl Into<String>) -> Self {
@@ -260,6 +277,7 @@ impl From<CallError> for Refusal {
             CallFailure::UnknownModel { model } => unknown_model(&model),
             CallFailure::WrongModelKind { model, kind } => wrong_kind(&model, kind),
             CallFailure::GaveUp(why) => gave_up(why, &error.model, attempts).tried(attempts),
+            CallFailure::NotRecorded { cause } => audit_unavailable(&cause).tried(attempts),
             CallFailure::Interrupted { target, failure } => Refusal::new(
                 Code::Unavailable,
                 "STREAM_INTERRUPTED",
@@ -271,6 +289,16 @@ impl From<CallError> for Refusal {
             .tried(attempts),
         }
     }
+}
+
+/// No record, no attempt. The cause is the operating system's word, and nothing of the call.
+fn audit_unavailable(cause: &JournalError) -> Refusal {
+    Refusal::new(
+        Code::Unavailable,
+        "AUDIT_UNAVAILABLE",
+        format!("nothing was sent, since the caller's policy requires a record of it: {cause}; retry with backoff"),
+    )
+    .retry_after(Duration::from_secs(1))
 }
 
 fn wrong_kind(model: &str, kind: ModelKind) -> Refusal {
@@ -359,7 +387,7 @@ fn data_class_required(policy: &Policy) -> Refusal {
         "routing.data_class",
         format!("is required by policy {}: declare {}", policy.name, acceptable_classes(policy)),
     );
-    Refusal::from(violations).named("DATA_CLASS_REQUIRED")
+    Refusal::from(violations).named(DATA_CLASS_REQUIRED)
 }
 
 fn data_class_not_permitted(policy: &Policy) -> Refusal {
@@ -406,6 +434,8 @@ fn no_eligible_region(policy: &Policy, model: &str, refusals: &[Verdict]) -> Ref
             one.refusal.to_string(),
         );
     }
+    let told = refusals.iter().map(|one| format!("{}/{}: {}", one.target.region, one.target.deployment, one.refusal));
+    refusal.0.not_permitted = told.map(Label::from).collect();
     let names: Vec<&str> = refusals.iter().map(|one| &*one.target.region).collect();
     refusal.fact("refusedRegions", names.join(","))
 }

@@ -276,6 +276,7 @@ impl AttemptSpan {
                 self.span.set_status(Status::error(kind.as_str()));
                 kind.as_str()
             }
+            Some(AttemptResult::NotSent) => "not_sent",
             Some(AttemptResult::Cancelled) | None => "cancelled",
         };
         self.set(names::ATTEMPT_OUTCOME, outcome);

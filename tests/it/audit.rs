@@ -2,6 +2,8 @@
 mod answers;
 mod disk;
 mod faults;
+mod kill;
+mod service;
 mod tamper;
 
 use std::{path::PathBuf, time::Duration};

@@ -2,6 +2,7 @@
 use std::{fs, time::Duration};
 
 use sealane::{
+    audit::{CheckpointCopy, Durability},
     azure::{Credential, PathStyle},
     config::{self, CallerSettings, Config, Problems},
 };
@@ -617,4 +618,27 @@ fn the_effective_file_reads_back_as_the_same_configuration() {
     assert!(validator.is_valid(&shown_as_json), "{shown}");
     assert!(shown.contains("env: KEY") && !shown.contains("0123456789abcdef"), "{shown}");
     assert!(!redacted.contains("KEY") && !redacted.contains("contoso"), "{redacted}");
+}
+
+#[test]
+fn a_journal_has_a_folder_a_key_and_bounds() {
+    let config = read(&with("audit: { directory: journal }\n")).unwrap();
+    let audit = config.audit.unwrap();
+    assert_eq!((audit.directory.to_str(), audit.key.to_str()), (Some("journal"), Some("journal-key.pem")));
+    assert_eq!(audit.settings.durability, Durability::Fsync);
+    let stated =
+        "audit: { directory: /a/j, key: /b/k.pem, durability: flush, checkpoints: stderr, retention_days: 185 }\n";
+    let audit = read(&with(stated)).unwrap().audit.unwrap();
+    assert_eq!((audit.directory.to_str(), audit.key.to_str()), (Some("/a/j"), Some("/b/k.pem")));
+    assert_eq!(audit.settings.checkpoint_copy, Some(CheckpointCopy::Stderr));
+    assert_eq!((audit.settings.durability, audit.settings.retention_days), (Durability::Flush, 185));
+    for (lines, said) in [
+        ("audit: {}\n", "the key `directory` is missing here"),
+        ("audit: { directory: j, durability: fsnyc }\n", "`fsnyc` is not a durability, did you mean `fsync`?"),
+        ("audit: { directory: j, retention_days: 184 }\n", "`retention_days` must be at least 185"),
+        ("audit: { directory: j, segment_bytes: 1KiB }\n", "`segment_bytes` must be at least 64KiB"),
+    ] {
+        let refusal = refusal(&with(lines));
+        assert!(refusal.contains(said), "{lines}{refusal}");
+    }
 }

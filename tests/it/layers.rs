@@ -36,6 +36,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "audit",
             "azure",
             "clock",
             "config",
@@ -51,10 +52,10 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("prober", &["dispatch", "upstream", "core::domain", "core::router"]),
-    ("standings", &["dispatch", "upstream", "core::domain", "core::router"]),
-    ("config", &["azure", "telemetry", "core::domain", "core::policy", "core::router"]),
-    ("grpc", &["clock", "dispatch", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
-    ("dispatch", &["clock", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
+    ("standings", &["audit", "dispatch", "upstream", "core::domain", "core::router"]),
+    ("config", &["audit", "azure", "telemetry", "core::domain", "core::policy", "core::router"]),
+    ("grpc", &["audit", "clock", "dispatch", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
+    ("dispatch", &["audit", "clock", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
     ("audit", &["core::domain"]),
     ("azure", &["upstream", "core::domain", "core::policy"]),
     ("upstream", &["core::domain", "core::policy"]),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 mod audit;
 mod azure;
+mod canary;
 mod cli;
 mod config;
 mod conformance;

@@ -157,9 +157,23 @@ impl Gateway {
             Column::Sealane if !settings.sealane.exists() => return Ok(None),
             Column::Nginx => start_nginx(upstream, settings, scratch)?,
             Column::Floor => start_floor(upstream, settings, scratch)?,
-            Column::Sealane => start_sealane(upstream, settings, scratch)?,
+            Column::Sealane => start_sealane(upstream, settings, scratch, None)?,
         };
         Ok(Some(Self { column, process: Some(process), listens: Listens::At(at) }))
+    }
+
+    /// Sealane with an audit journal of this durability, or without one.
+    pub(crate) fn recording(
+        durability: Option<&str>,
+        upstream: &Upstream,
+        settings: &Settings,
+        scratch: &Path,
+    ) -> Result<Option<Self>> {
+        if !settings.sealane.exists() {
+            return Ok(None);
+        }
+        let (process, at) = start_sealane(upstream, settings, scratch, durability)?;
+        Ok(Some(Self { column: Column::Sealane, process: Some(process), listens: Listens::At(at) }))
     }
 
     /// Where to send this kind of work.
@@ -235,11 +249,19 @@ fn nginx_configuration(upstream: &Upstreams, listen: SocketAddr) -> String {
     )
 }
 
-fn start_sealane(upstream: &Upstream, settings: &Settings, scratch: &Path) -> Result<(Process, SocketAddr)> {
-    let file = scratch.join("sealane.yaml");
-    fs::write(&file, sealane_configuration(&upstream.at))?;
+fn start_sealane(
+    upstream: &Upstream,
+    settings: &Settings,
+    scratch: &Path,
+    durability: Option<&str>,
+) -> Result<(Process, SocketAddr)> {
+    let name = durability.unwrap_or("sealane");
+    let file = scratch.join(format!("{name}.yaml"));
+    let journal = durability
+        .map(|durability| format!("audit: {{ directory: journal-{durability}, durability: {durability} }}\n"));
+    fs::write(&file, sealane_configuration(&upstream.at) + &journal.unwrap_or_default())?;
     let arguments = ["serve", "--config", &file.to_string_lossy(), "--listen", "127.0.0.1:0", "--workers", "1"];
-    let log = scratch.join("sealane.log");
+    let log = scratch.join(format!("{name}.log"));
     let environment = [(KEY_VARIABLE, KEY)];
     let arguments = arguments.map(str::to_owned);
     let mut process = Process::start(settings.gateway_core, &settings.sealane, &arguments, &environment, &log)?;

@@ -4,6 +4,7 @@
 
 mod floor;
 mod gateway;
+mod journal;
 mod load;
 mod measure;
 mod process;

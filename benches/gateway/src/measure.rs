@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     Settings,
     gateway::{Column, Gateway, KEY, Scratch, Upstream, UpstreamKind},
+    journal::{self, JournalCost},
     load::{self, IdleResponses, IdleStreams, Protocol},
     process::{Memory, Tree, machine_cpu},
     report,
@@ -118,12 +119,21 @@ pub(crate) async fn run(settings: Settings) -> Result<()> {
             measured.extend(suite.measure(again, runs).await);
         }
     }
+    let journal = if wanted(Work::Unary) && settings.sealane.exists() {
+        let suite = Suite::recording(settings.upstream, &settings, scratch.path())?;
+        Some(JournalCost::new(suite.measure(journal::rows(settings.quick), runs).await, scratch.path())?)
+    } else {
+        None
+    };
     report::print(&measured, &footprints, settings.idle_streams);
-    if let Some(file) = &settings.json {
-        report::write_json(file, &measured, &footprints)?;
+    if let Some(journal) = &journal {
+        journal.print();
     }
-    let failures: Vec<_> =
-        measured.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.failure.as_ref()).collect();
+    if let Some(file) = &settings.json {
+        report::write_json(file, &measured, &footprints, journal.as_ref())?;
+    }
+    let failures = measured.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.failure.as_ref());
+    let failures: Vec<_> = failures.chain(journal.iter().flat_map(JournalCost::failures)).collect();
     if !failures.is_empty() {
         scratch.keep = true;
         anyhow::bail!("{} cells failed; logs are in {}", failures.len(), scratch.path().display());
@@ -144,6 +154,16 @@ impl Suite {
         let mut gateways = Vec::new();
         for column in Column::ALL {
             gateways.extend(Gateway::start(column, &upstream, settings, scratch)?);
+        }
+        Ok(Self { kind, gateways, upstream })
+    }
+
+    /// Sealane alone, without a journal and with one of each durability.
+    fn recording(kind: UpstreamKind, settings: &Settings, scratch: &Path) -> Result<Self> {
+        let upstream = Upstream::start(kind, settings, scratch)?;
+        let mut gateways = Vec::new();
+        for durability in journal::DURABILITIES {
+            gateways.extend(Gateway::recording(durability, &upstream, settings, scratch)?);
         }
         Ok(Self { kind, gateways, upstream })
     }
@@ -249,7 +269,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     if values.len() % 2 == 1 { Some(upper) } else { Some((upper + values.get(middle - 1)?) / 2.0) }
 }
 
-fn percentile(times: &mut [Duration], share: f64) -> Option<f64> {
+pub(crate) fn percentile(times: &mut [Duration], share: f64) -> Option<f64> {
     times.sort_unstable();
     let rank = (times.len() as f64 * share).ceil() as usize;
     times.get(rank.saturating_sub(1)).copied().map(microseconds)

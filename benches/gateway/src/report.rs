@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     Settings,
     gateway::{Column, UpstreamKind, find_nginx},
+    journal::JournalCost,
     measure::{Cell, Footprint, Measured, Sample, median},
     workload::{Row, Work},
 };
@@ -202,14 +203,20 @@ fn print_foreign_load(measured: &[Measured]) {
 }
 
 /// Writes everything measured, runs and all.
-pub(crate) fn write_json(file: &Path, measured: &[Measured], footprints: &[Footprint]) -> Result<()> {
+pub(crate) fn write_json(
+    file: &Path,
+    measured: &[Measured],
+    footprints: &[Footprint],
+    journal: Option<&JournalCost>,
+) -> Result<()> {
     #[derive(Serialize)]
     struct Everything<'a> {
         lines: Vec<Line>,
         rows: &'a [Measured],
         footprints: &'a [Footprint],
+        journal: Option<&'a JournalCost>,
     }
-    let everything = Everything { lines: lines(measured, footprints, 0), rows: measured, footprints };
+    let everything = Everything { lines: lines(measured, footprints, 0), rows: measured, footprints, journal };
     let text = serde_json::to_string_pretty(&everything)?;
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

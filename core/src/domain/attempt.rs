@@ -78,6 +78,8 @@ pub enum AttemptResult {
     },
     /// The caller left, or another attempt won.
     Cancelled,
+    /// The service itself had to refuse it: no byte left.
+    NotSent,
 }
 
 /// One attempt of a call, as replies, spans and the journal tell it.
@@ -103,5 +105,10 @@ impl AttemptRecord {
     /// Where what Azure said contradicts the configuration of the target.
     pub fn mismatch(&self) -> Option<Mismatch> {
         self.evidence.mismatch(&self.target)
+    }
+
+    /// Whether anything may have left for the target.
+    pub fn was_sent(&self) -> bool {
+        self.result != Some(AttemptResult::NotSent)
     }
 }

@@ -279,6 +279,13 @@ mod tests {
     }
 
     #[test]
+    fn ends_are_told_in_azures_words() {
+        use FinishReason::*;
+        let words = [Stop, Length, ToolCalls, ContentFilter, Other].map(FinishReason::as_str);
+        assert_eq!(words, ["stop", "length", "tool_calls", "content_filter", "other"]);
+    }
+
+    #[test]
     fn the_role_chunk_and_the_empty_first_event_are_not_content() {
         assert!(!ChatEvent::Delta(Delta::default()).is_content());
         assert!(!ChatEvent::PromptFilter(vec![]).is_content());

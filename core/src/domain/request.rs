@@ -318,6 +318,16 @@ mod tests {
             tool_calls: vec![],
             tool_call_id: None,
         };
-        assert_eq!(ChatRequest { messages: vec![message], ..ChatRequest::default() }.estimated_prompt_tokens(), 2);
+        let tokens =
+            |message| ChatRequest { messages: vec![message], ..ChatRequest::default() }.estimated_prompt_tokens();
+        assert_eq!(tokens(message.clone()), 2);
+        let call = super::super::ToolCall { id: "1".into(), name: "look_up".into(), arguments_json: "{}".into() };
+        assert_eq!(tokens(Message { tool_calls: vec![call], ..message }), 4, "six, seven and two characters");
+    }
+
+    #[test]
+    fn one_choice_is_expected_unless_more_are_asked_for() {
+        let expected = |choice_count| ChatRequest { choice_count, ..ChatRequest::default() }.expected_choices();
+        assert_eq!([None, Some(1), Some(3)].map(expected), [1, 1, 3]);
     }
 }

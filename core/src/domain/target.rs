@@ -191,6 +191,16 @@ mod tests {
     }
 
     #[test]
+    fn deployment_types_are_told_in_azures_words() {
+        use Sku::*;
+        let all = [Standard, ProvisionedManaged, DataZoneStandard, DataZoneProvisionedManaged];
+        let expected = ["Standard", "ProvisionedManaged", "DataZoneStandard", "DataZoneProvisionedManaged"];
+        assert_eq!(all.map(Sku::as_str), expected);
+        let all = [GlobalStandard, GlobalProvisionedManaged, DeveloperTier];
+        assert_eq!(all.map(Sku::as_str), ["GlobalStandard", "GlobalProvisionedManaged", "DeveloperTier"]);
+    }
+
+    #[test]
     fn scopes_are_ordered_from_narrow_to_wide() {
         assert!(ProcessingScope::Regional < ProcessingScope::DataZone);
         assert!(ProcessingScope::DataZone < ProcessingScope::Global);

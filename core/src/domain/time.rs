@@ -56,3 +56,17 @@ impl fmt::Debug for Moment {
         write!(f, "{:.3}s", self.since_origin().as_secs_f64())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_told_in_seconds_and_saturate() {
+        let moment = Moment::ZERO + Duration::from_millis(1500);
+        assert_eq!(format!("{moment:?}"), "1.500s");
+        assert_eq!(moment.since(Moment::ZERO + Duration::from_secs(1)), Duration::from_millis(500));
+        assert_eq!(Moment::ZERO.since(moment), Duration::ZERO);
+        assert_eq!(moment - Duration::from_secs(9), Moment::ZERO);
+    }
+}

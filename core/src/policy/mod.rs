@@ -22,6 +22,8 @@ pub struct Policy {
     pub data_classes: Vec<Arc<str>>,
     /// A call must declare one.
     pub requires_data_class: bool,
+    /// Where a journal is kept: no attempt without a record. Default true.
+    pub audit_required: bool,
 }
 
 impl Policy {
@@ -34,6 +36,7 @@ impl Policy {
             max_scope: ProcessingScope::Global,
             data_classes: vec![],
             requires_data_class: false,
+            audit_required: true,
         }
     }
 
@@ -170,6 +173,10 @@ pub enum Refusal {
         /// The policy's.
         permits: ProcessingScope,
     },
+    /// The policy is no longer configured.
+    PolicyRemoved,
+    /// The target is no longer configured.
+    Removed,
     /// The request allows other regions.
     RequestRegion,
     /// The request asks for another boundary.
@@ -194,6 +201,7 @@ impl Refusal {
         match self {
             Self::DataClassMissing | Self::DataClassNotAccepted => Some("data_class"),
             Self::PolicyRegion | Self::PolicyBoundary | Self::PolicyScope { .. } => None,
+            Self::PolicyRemoved | Self::Removed => None,
             Self::RequestRegion => Some("allowed_regions"),
             Self::RequestBoundary => Some("data_boundary"),
             Self::RequestScope { .. } => Some("max_processing_scope"),
@@ -211,6 +219,8 @@ impl fmt::Display for Refusal {
             Self::PolicyScope { needs, permits } => {
                 write!(f, "computes {}, the policy permits at most {}", needs.as_str(), permits.as_str())
             }
+            Self::PolicyRemoved => write!(f, "the call's policy is no longer configured"),
+            Self::Removed => write!(f, "no longer configured"),
             Self::RequestRegion => write!(f, "not among the request's allowed_regions"),
             Self::RequestBoundary => write!(f, "outside the request's data_boundary"),
             Self::RequestScope { needs, permits } => {

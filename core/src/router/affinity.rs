@@ -22,7 +22,7 @@ pub(super) struct Pin {
 #[derive(Debug)]
 pub(super) struct Affinity {
     pins: HashMap<Workflow, Pin>,
-    numbers: thresholds::Affinity,
+    pub(super) numbers: thresholds::Affinity,
     swept: Moment,
 }
 
@@ -151,6 +151,29 @@ mod tests {
         assert!((1..=10).all(|id| !known(id)));
         affinity.sweep(at(1800 + 201));
         assert_eq!(affinity.pins.len(), 1, "only the one used last is left");
+    }
+
+    #[test]
+    fn a_pin_in_use_is_as_old_as_it_was() {
+        let (mut affinity, swc) = (affinity(10), Arc::from("swc"));
+        affinity.keep(workflow(1), &swc, at(0));
+        affinity.keep(workflow(1), &swc, at(10));
+        let pin = affinity.find(&workflow(1), at(10)).unwrap();
+        assert_eq!((pin.made, pin.used), (at(0), at(10)));
+    }
+
+    #[test]
+    fn no_more_pins_go_than_must() {
+        let swc = Arc::from("swc");
+        let mut even = affinity(32);
+        (0..32).for_each(|id| even.keep(workflow(id), &swc, at(0)));
+        even.keep(workflow(99), &swc, at(1));
+        assert_eq!(even.pins.len(), 31, "two of those that were used at the same moment");
+        let mut half_expired = affinity(16);
+        (0..8).for_each(|id| half_expired.keep(workflow(id), &swc, at(0)));
+        (8..16).for_each(|id| half_expired.keep(workflow(id), &swc, at(1000)));
+        half_expired.keep(workflow(99), &swc, at(1801));
+        assert_eq!(half_expired.pins.len(), 9, "the expired ones made room enough");
     }
 
     #[test]

@@ -115,6 +115,15 @@ mod tests {
     }
 
     #[test]
+    fn habits_of_yesterday_weigh_next_to_nothing() {
+        let mut baseline = Baseline::new(at(0));
+        (0..1000).for_each(|second| baseline.learn(Duration::from_millis(600), at(second)));
+        // Ten half-lives later the thousand count as one.
+        (0..40).for_each(|second| baseline.learn(Duration::from_millis(6000), at(37_000 + second)));
+        assert!(near(baseline.quantiles().unwrap().median, 6000.0), "{:?}", baseline.quantiles());
+    }
+
+    #[test]
     fn extremes_are_kept_in_the_outer_buckets() {
         let mut baseline = Baseline::new(at(0));
         for _ in 0..20 {

@@ -16,6 +16,11 @@ impl RetryBudget {
         Self { balance: if percent == 0 { 0 } else { Self::MOST }, percent }
     }
 
+    /// Another share from now on; what is saved stays saved.
+    pub(super) fn go_by(&mut self, percent: u32) {
+        self.percent = percent;
+    }
+
     /// A call was admitted.
     pub(super) fn deposit(&mut self) {
         self.balance = (self.balance + self.percent).min(Self::MOST);

@@ -200,7 +200,8 @@ fn permitted(router: &Router, call: &Call) -> Result<Vec<PermittedTarget>, Vec<V
     let mut refusals = Vec::new();
     for id in &terms.route.targets {
         let Some(target) = router.routes.targets().get(usize::from(id.0)) else { continue };
-        match terms.policy.permit(target, &terms.options) {
+        let decided = terms.policy.permit(target, &terms.options);
+        match decided.and_then(|permit| router.permits_still(&permit, &terms.options).map(|()| permit)) {
             Ok(target) => permitted.push(target),
             Err(refusal) => refusals.push(Verdict { target: Arc::clone(target), refusal }),
         }
@@ -226,7 +227,7 @@ fn find_pin(router: &Router, call: &mut Call, permitted: &[PermittedTarget], now
     let Some(region) = stated.map(Arc::from).or_else(|| known.map(|pin| Arc::clone(&pin.region))) else {
         return if workflow.is_some() { Pinning::Follows } else { Pinning::Held };
     };
-    if router.routes.targets().iter().all(|target| target.region != region) {
+    if router.routes.targets_in_use().all(|target| target.region != region) {
         return Pinning::Follows;
     }
     let used = known.filter(|pin| pin.region == region).map(|pin| pin.used);

@@ -32,6 +32,7 @@ mod route;
 mod saved;
 mod snapshot;
 mod standing;
+mod succession;
 mod test_call;
 mod thresholds;
 
@@ -80,6 +81,9 @@ pub struct Router {
     resources: Vec<ResourceHealth>,
     /// Test calls go only where one of these permits.
     policies: Vec<Arc<Policy>>,
+    /// What became of policies that calls in flight may have been admitted under; empty until the first change of the
+    /// configuration.
+    superseded: BTreeMap<Arc<str>, Option<Arc<Policy>>>,
     budget: RetryBudget,
     tokens: TokenBudget,
     pins: Pins,
@@ -135,6 +139,7 @@ impl Router {
             health,
             resources,
             policies: vec![Arc::new(Policy::unrestricted())],
+            superseded: BTreeMap::new(),
             budget,
             tokens,
             pins,
@@ -187,6 +192,14 @@ impl Router {
     /// [`revision`](Self::revision) grows, and at the time it names.
     pub fn protect(&mut self, call: &mut Call, ticket: Ticket, now: Moment) -> Protection {
         choice::protect(self, call, ticket, now)
+    }
+
+    /// An attempt that had to wait for us leaves only now: the time before was not its target's.
+    pub fn departs(&mut self, ticket: Ticket, now: Moment) {
+        let health = self.health.get_mut(ticket.target_index());
+        if let Some(open) = health.and_then(|health| health.open.find(ticket.slot())) {
+            open.started = now;
+        }
     }
 
     /// The first content of an attempt is here. To be told once; a reply that comes whole need not tell it.

@@ -70,7 +70,7 @@ impl Router {
 
     /// How many test calls the selected targets have had.
     pub fn report(&self, selector: &Selector, now: Moment) -> Vec<TargetReport> {
-        let selected = self.routes.targets().iter().zip(&self.health).filter(|(target, _)| selector.selects(target));
+        let selected = self.in_use().filter(|(target, _)| selector.selects(target));
         selected
             .map(|(target, health)| TargetReport {
                 target: Arc::clone(target),
@@ -86,7 +86,7 @@ impl Router {
 
     fn for_each_selected(&mut self, selector: &Selector, act: impl Fn(&mut Self, usize)) -> Vec<Arc<Target>> {
         let selected: Vec<_> =
-            self.routes.targets().iter().filter(|target| selector.selects(target)).cloned().collect();
+            self.routes.targets_in_use().filter(|target| selector.selects(target)).cloned().collect();
         for target in &selected {
             act(self, usize::from(target.id.0));
         }

@@ -203,7 +203,7 @@ impl Router {
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
         // Nothing is sent to what is not what it is taken for.
         self.health.get(index).filter(|health| !health.is_quarantined())?;
-        let target = self.routes.targets().get(index)?;
+        let target = self.routes.targets().get(index).filter(|target| self.routes.in_use(target.id))?;
         self.policies.iter().find_map(|policy| policy.permit_test_call(target).ok())
     }
 
@@ -377,8 +377,7 @@ impl Router {
         };
         let (siblings, others): (Vec<_>, Vec<_>) = self
             .routes
-            .targets()
-            .iter()
+            .targets_in_use()
             .filter(fit)
             .partition(|target| target.resource_index == suspect.resource_index);
         // Another region says more than another resource of the same one, and the same model more than another.

@@ -20,7 +20,7 @@ impl ResourceHealth {
     pub(super) fn all(routes: &Routes, now: Moment) -> Vec<Self> {
         let count = routes.targets().iter().map(|target| target.resource_index + 1).max().unwrap_or(0);
         let of = |index: usize| {
-            routes.targets().iter().filter(move |target| target.resource_index == index).map(|target| target.id)
+            routes.targets_in_use().filter(move |target| target.resource_index == index).map(|target| target.id)
         };
         (0..count)
             .map(|index| Self {

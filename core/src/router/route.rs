@@ -19,7 +19,10 @@ pub struct Route {
 pub struct Routes {
     routes: Vec<Arc<Route>>,
     by_model: HashMap<Arc<str>, usize>,
+    /// By id; with those of earlier configurations, whose calls may still be in flight.
     targets: Vec<Arc<Target>>,
+    /// By id: whether the configuration in force names it.
+    in_use: Vec<bool>,
 }
 
 /// Why targets do not make routes.
@@ -48,14 +51,23 @@ impl std::error::Error for RoutesError {}
 impl Routes {
     /// Groups targets by model, in the order given.
     pub fn new(targets: Vec<Target>) -> Result<Self, RoutesError> {
-        if targets.len() > usize::from(u16::MAX) {
-            return Err(RoutesError::TooMany);
+        let misplaced = targets.iter().enumerate().find(|(place, target)| usize::from(target.id.0) != *place);
+        match misplaced {
+            Some((_, target)) => Err(RoutesError::Misplaced(target.id)),
+            None => Self { routes: vec![], by_model: HashMap::new(), targets: vec![], in_use: vec![] }.succeed(targets),
         }
+    }
+
+    /// The routes of another configuration. A target that is the same deployment for the same model on the same
+    /// resource keeps its id, whatever id it brings along; ids of targets that are gone are not given again.
+    pub fn succeed(&self, targets: Vec<Target>) -> Result<Self, RoutesError> {
+        let mut all = self.targets.clone();
+        let mut in_use = vec![false; all.len()];
         let mut grouped: Vec<Route> = Vec::new();
-        for (place, target) in targets.iter().enumerate() {
-            if usize::from(target.id.0) != place {
-                return Err(RoutesError::Misplaced(target.id));
-            }
+        for mut target in targets {
+            let known = self.targets.iter().find(|known| is_same(known, &target));
+            let place = known.map_or(all.len(), |known| usize::from(known.id.0));
+            target.id = TargetId(u16::try_from(place).map_err(|_| RoutesError::TooMany)?);
             match grouped.iter_mut().find(|route| route.model == target.model) {
                 Some(route) if route.kind != target.kind => {
                     return Err(RoutesError::MixedKinds(Arc::clone(&target.model)));
@@ -67,13 +79,16 @@ impl Routes {
                     targets: vec![target.id],
                 }),
             }
+            match all.get_mut(place) {
+                Some(known) => (*known, in_use[place]) = (Arc::new(target), true),
+                None => {
+                    all.push(Arc::new(target));
+                    in_use.push(true);
+                }
+            }
         }
         let by_model = grouped.iter().enumerate().map(|(at, route)| (Arc::clone(&route.model), at)).collect();
-        Ok(Self {
-            routes: grouped.into_iter().map(Arc::new).collect(),
-            by_model,
-            targets: targets.into_iter().map(Arc::new).collect(),
-        })
+        Ok(Self { routes: grouped.into_iter().map(Arc::new).collect(), by_model, targets: all, in_use })
     }
 
     /// The route of a model; `None` if it is not configured.
@@ -86,7 +101,7 @@ impl Routes {
         &self.routes
     }
 
-    /// All targets, by id.
+    /// All targets, by id; with those of earlier configurations.
     pub fn targets(&self) -> &[Arc<Target>] {
         &self.targets
     }
@@ -95,4 +110,23 @@ impl Routes {
     pub fn targets_of<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a Arc<Target>> {
         route.targets.iter().filter_map(|id| self.targets.get(usize::from(id.0)))
     }
+
+    /// Targets that the configuration in force names.
+    pub fn targets_in_use(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.targets.iter().filter(|target| self.in_use(target.id))
+    }
+
+    /// Whether the configuration in force names it.
+    pub fn in_use(&self, id: TargetId) -> bool {
+        self.in_use.get(usize::from(id.0)).is_some_and(|in_use| *in_use)
+    }
+}
+
+/// The same deployment at the same place, for the same purpose: what was learned of the one holds for the other.
+fn is_same(known: &Target, new: &Target) -> bool {
+    let place = |target: &Target| (target.resource_index, target.kind);
+    place(known) == place(new)
+        && known.model == new.model
+        && known.deployment == new.deployment
+        && known.region == new.region
 }

@@ -36,7 +36,7 @@ pub struct SavedDrain {
 impl Router {
     /// What is worth keeping: targets that are not plainly serving.
     pub fn saved(&self, now: Moment) -> Vec<SavedTarget> {
-        let targets = self.routes.targets().iter().zip(&self.health);
+        let targets = self.in_use();
         let saved = targets.map(|(target, health)| SavedTarget {
             model: Arc::clone(&target.model),
             resource: Arc::clone(&target.resource),
@@ -61,7 +61,7 @@ impl Router {
     pub fn restore(&mut self, saved: &[SavedTarget], age: Duration, now: Moment) -> usize {
         let mut restored = 0;
         for one in saved {
-            let found = self.routes.targets().iter().find(|target| {
+            let found = self.routes.targets_in_use().find(|target| {
                 target.model == one.model && target.resource == one.resource && target.deployment == one.deployment
             });
             let Some(target) = found.cloned() else { continue };

@@ -218,7 +218,7 @@ pub struct ModelView {
 }
 
 pub(super) fn take(router: &Router, now: Moment) -> Snapshot {
-    let targets = router.routes.targets().iter().zip(&router.health);
+    let targets = router.in_use();
     let models: Vec<ModelView> = router.routes.all().iter().map(|route| model(router, route, now)).collect();
     Snapshot {
         at: now,
@@ -327,7 +327,7 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
             alarms.push(Alarm::NoGoodTarget { model: Arc::clone(&model.route.model) });
         }
     }
-    for (target, health) in router.routes.targets().iter().zip(&router.health) {
+    for (target, health) in router.in_use() {
         let target = || Arc::clone(target);
         if health.misconfigured.is_some() {
             alarms.push(Alarm::Misconfigured { target: target() });

@@ -191,6 +191,12 @@ impl TokenBudget {
         Self { left: per_day as f64, per_day: per_day as f64, filled: now }
     }
 
+    /// Another day's worth from now on.
+    pub(super) fn go_by(&mut self, per_day: u64) {
+        self.per_day = per_day as f64;
+        self.left = self.left.min(self.per_day);
+    }
+
     /// Whether another call may be made; takes nothing.
     pub(super) fn allows(&mut self, now: Moment) -> bool {
         let refill = now.since(self.filled).as_secs_f64() / 86_400.0 * self.per_day;

@@ -25,7 +25,10 @@ use super::{
     outcome::{Failure, Outcome, print},
     serve::stop_signal,
 };
-use crate::telemetry::{LogStyle, Telemetry, TelemetrySettings};
+use crate::{
+    audit::{self, Directory, Filter},
+    telemetry::{LogStyle, Telemetry, TelemetrySettings},
+};
 
 /// Start simulated regions and the service, kill the primary under live traffic, and bring it back.
 #[derive(Debug, Args)]
@@ -68,6 +71,9 @@ impl Demo {
             let tally = if self.no_traffic { None } else { Some(self.tell_story(&mut world, &mut board).await?) };
             if let Some(tally) = &tally {
                 summarise(&board, tally, output)?;
+                // The last outcomes may still be on their way to the disk.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                account(&board, &world)?;
             }
             if !self.once {
                 invite(&board, &world);
@@ -161,6 +167,20 @@ fn summarise(board: &Board, tally: &Tally, output: Output) -> Outcome {
     Ok(())
 }
 
+/// What an auditor would read of all this.
+fn account(board: &Board, world: &World) -> anyhow::Result<()> {
+    let journal = Directory::read(&world.journal())?;
+    let (attempts, findings) = audit::attempts(&journal, &Filter::default())?;
+    board.print("\nThe audit journal says so, too, and every attempt stands in it:");
+    for caller in audit::summarise(&attempts, Some("eu")) {
+        board.print(&format!("  {caller}"));
+    }
+    let (records, checkpoints) = (findings.records, findings.checkpoints);
+    let state = if findings.problems.is_empty() { "intact" } else { "not intact" };
+    board.print(&format!("  {records} records, {checkpoints} signed checkpoints: {state}"));
+    Ok(())
+}
+
 fn invite(board: &Board, world: &World) {
     board.print("\nThe service stays up. To kill a region yourself, and to bring it back with `true`:\n");
     for region in &world.infos {
@@ -169,5 +189,10 @@ fn invite(board: &Board, world: &World) {
             region.control, region.name
         ));
     }
+    let program = std::env::args().next().unwrap_or_else(|| "sealane".into());
+    let journal = world.journal();
+    board.print("\nTo ask the journal which region processed what:\n");
+    board.print(&format!("  {program} audit query {} --region francecentral", journal.display()));
+    board.print(&format!("  {program} audit verify {}", journal.display()));
     board.print(&format!("\n{}", style("Ctrl-C ends the demo.").dim()));
 }

@@ -1,5 +1,10 @@
 //! What the demo runs: simulated regions on free ports, and the real service over them.
-use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{sync::oneshot, task::JoinHandle};
@@ -33,11 +38,29 @@ pub(super) struct RegionInfo {
     pub(super) up: bool,
 }
 
+/// A folder that goes with the demo.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("sealane-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make the folder {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// The regions and the service, running.
 pub(super) struct World {
     regions: Vec<SimulatedRegion>,
     pub(super) infos: Vec<RegionInfo>,
     pub(super) service: SocketAddr,
+    journal: Scratch,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<anyhow::Result<()>>,
 }
@@ -61,7 +84,8 @@ impl World {
             regions.push(region);
         }
         let key = |name: &str| (name == "SIMULATED_KEY").then(|| KEY.to_owned());
-        let mut config = Config::from_yaml(&configuration(&infos), "demo", key)?;
+        let journal = Scratch::new()?;
+        let mut config = Config::from_yaml(&configuration(&infos, &journal.0), "demo", key)?;
         config.thresholds = config.thresholds.quickened(QUICKENED);
         config.listen_on(listen)?;
         let server = Server::from_config(config).await.map_err(|error| {
@@ -73,7 +97,12 @@ impl World {
             // Ends too when the sender is dropped.
             let _ = stopped.await;
         }));
-        Ok(Self { regions, infos, service, stop, serving })
+        Ok(Self { regions, infos, service, journal, stop, serving })
+    }
+
+    /// The audit journal's folder, while the demo runs.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.journal.0.join("journal")
     }
 
     /// The primary's port is closed and its connections are reset.
@@ -115,7 +144,7 @@ impl World {
     }
 }
 
-fn configuration(regions: &[RegionInfo]) -> String {
+fn configuration(regions: &[RegionInfo], scratch: &Path) -> String {
     let resource = |region: &RegionInfo| {
         let (name, address) = (&region.name, region.address);
         let auth = "{ api_key: { env: SIMULATED_KEY } }";
@@ -129,9 +158,10 @@ fn configuration(regions: &[RegionInfo]) -> String {
     };
     format!(
         "resources:\n{}models:\n  - name: gpt-4o\n    targets:\n{}  - name: text-embedding-3-large\n    kind: embedding\n    \
-         targets:\n{}drain: {{ delay: 0s, grace: 5s }}\n",
+         targets:\n{}drain: {{ delay: 0s, grace: 5s }}\naudit: {{ directory: \"{}\" }}\n",
         regions.iter().map(resource).collect::<String>(),
         targets("gpt-4o"),
         targets("text-embedding-3-large"),
+        scratch.join("journal").display(),
     )
 }

@@ -47,6 +47,7 @@ impl Journals {
             call: intent("call-3", "kb", "").call,
             reason: Some("NO_ELIGIBLE_REGION".into()),
             refused: vec!["eastus/gpt-4o: not among the policy's regions".into()],
+            held_back: 0,
         };
         one.note(Event::Deny(Box::new(refused))).unwrap();
         one.close().await;

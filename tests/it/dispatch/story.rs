@@ -133,6 +133,7 @@ async fn call(dispatcher: Arc<Dispatcher<Shaky>>, number: usize, kind: Kind, hed
         ..RoutingOptions::default()
     };
     let admission = Admission {
+        journal: None,
         model: if embeds { "text-embedding-3-large" } else { "gpt-4o" }.to_owned(),
         caller: "team".into(),
         policy: Arc::new(Policy::unrestricted()),
@@ -170,6 +171,7 @@ async fn call(dispatcher: Arc<Dispatcher<Shaky>>, number: usize, kind: Kind, hed
             None => "running",
             Some(AttemptResult::Served) => "served",
             Some(AttemptResult::Cancelled) => "cancelled",
+            Some(AttemptResult::NotSent) => "not_sent",
             Some(AttemptResult::Failed { kind, .. }) => kind.as_str(),
         })
         .collect();

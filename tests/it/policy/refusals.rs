@@ -16,6 +16,7 @@ fn eu_only() -> Policy {
         max_scope: ProcessingScope::Regional,
         data_classes: vec!["public".into(), "internal".into()],
         requires_data_class: true,
+        audit_required: true,
     }
 }
 

@@ -2,9 +2,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sealane::{
+    audit::Journal,
     clock::Clock,
     grpc::{
-        Caller, Callers, DeadlineRules, InferenceRules,
+        Caller, Callers, DeadlineRules, InferenceRules, Trail,
         pb::{
             self, inference_service_client::InferenceServiceClient, operator_service_client::OperatorServiceClient,
             region_service_client::RegionServiceClient,
@@ -42,6 +43,7 @@ pub struct Wanted {
     pub drain_delay: Duration,
     pub drain_grace: Duration,
     pub thresholds: Thresholds,
+    pub journal: Option<Journal>,
 }
 
 impl Default for Wanted {
@@ -57,6 +59,7 @@ impl Default for Wanted {
             drain_delay: Duration::ZERO,
             drain_grace: Duration::from_secs(5),
             thresholds: without_test_calls(),
+            journal: None,
         }
     }
 }
@@ -118,6 +121,7 @@ impl Service {
             max_response_bytes: wanted.max_response_bytes,
             longest_response_bytes: 64 << 20,
             config_revision: "test".into(),
+            trail: wanted.journal.map(|journal| Arc::new(Trail::new(journal))),
             stopping: Default::default(),
             ending: Default::default(),
         };

@@ -107,6 +107,46 @@ fn a_call_waits_a_moment_for_one_of_those_places_and_is_then_told() {
 }
 
 #[test]
+fn an_interrupted_call_starts_again_elsewhere_and_says_so() {
+    let mut router = plain(2);
+    let mut call = call_with(&router, RoutingOptions::default(), at(0));
+    let Decision::Try { ticket, .. } = router.choose(&mut call, at(0)) else { panic!() };
+    router.observe(&mut call, ticket, &failed(FailureKind::Reset), at(1));
+    call.interrupted();
+    assert_eq!(tell(&router.choose(&mut call, at(1))), "weu restart");
+}
+
+#[test]
+fn a_throttled_target_is_waited_for_only_by_calls_that_met_nothing_else() {
+    let sole = RoutingOptions { allowed_regions: vec!["swc".into()], ..RoutingOptions::default() };
+    for (first, then) in [(throttled(2), "wait"), (FailureKind::ServerError, "Unavailable")] {
+        let mut router = plain(1);
+        let mut call = call_with(&router, sole.clone(), at(0));
+        let Decision::Try { ticket, .. } = router.choose(&mut call, at(0)) else { panic!() };
+        router.thresholds.retries = u32::from(then == "wait");
+        router.observe(&mut call, ticket, &failed(first.clone()), at(0));
+        router.health[0].throttled(secs(2), &Thresholds::default(), at(0));
+        assert_eq!(tell(&router.choose(&mut call, at(0))), then, "{first:?}");
+    }
+}
+
+#[test]
+fn whatever_a_watcher_should_see_raises_the_revision() {
+    let mut router = plain(2);
+    let mut known = router.revision();
+    let mut grown = |router: &Router, what: &str| {
+        assert!(router.revision() > known, "{what}");
+        known = router.revision();
+    };
+    suspect(&mut router, 0, at(0));
+    grown(&router, "a change of standing");
+    let mut call = call_with(&router, RoutingOptions::default(), at(0));
+    let Decision::Try { ticket, .. } = router.choose(&mut call, at(0)) else { panic!() };
+    router.observe(&mut call, ticket, &failed(throttled(2)), at(0));
+    grown(&router, "cooling");
+}
+
+#[test]
 fn a_sole_permitted_target_is_used_at_any_standing_up_to_its_room() {
     let mut router = plain(2);
     router.thresholds.concurrency = 6;

@@ -1,5 +1,6 @@
 //! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
-//! `operator`, `quarantine`, `saved`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`, `residency`),
+//! `operator`, `quarantine`, `saved`, `succession`), as stories of calls (`scripts`) and of outages (`outages`), as
+//! properties (`properties`, `sequences`, `residency`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
 mod choices;
@@ -17,6 +18,7 @@ mod saved;
 mod script;
 mod scripts;
 mod sequences;
+mod succession;
 mod tables;
 mod transitions;
 

@@ -79,9 +79,10 @@ fn some_target(id: u16, chance: &mut Chance) -> Target {
     Target { sku, scope, boundary, claims, ..target(id) }
 }
 
-fn some_policy(chance: &mut Chance) -> Policy {
+fn some_policy(number: usize, chance: &mut Chance) -> Policy {
     let arcs = |names: Vec<String>| names.into_iter().map(Arc::from).collect();
     Policy {
+        name: format!("policy-{number}").into(),
         regions: arcs(chance.perhaps_some(&REGIONS)),
         boundaries: arcs(chance.perhaps_some(&BOUNDARIES)),
         max_scope: *chance.pick(&SCOPES),
@@ -127,6 +128,7 @@ struct Seen {
     test_calls: u64,
     refused: u64,
     quarantined: u64,
+    reloads_in_flight: u64,
 }
 
 /// One router, and everything that happens to it.
@@ -147,7 +149,7 @@ impl Case {
         let mut chance = Chance(number.wrapping_mul(0x2545_F491_4F6C_DD1D));
         let count = 1 + chance.below(4) as u16;
         let targets: Vec<Target> = (0..count).map(|id| some_target(id, &mut chance)).collect();
-        let policies: Vec<_> = (0..=chance.below(2)).map(|_| Arc::new(some_policy(&mut chance))).collect();
+        let policies: Vec<_> = (0..=chance.below(2)).map(|at| Arc::new(some_policy(at, &mut chance))).collect();
         let routes = Routes::new(targets).unwrap();
         let now = at(1000);
         let router = Router::new(routes, Thresholds::default(), number, now).serving_policies(policies.clone());
@@ -198,6 +200,7 @@ impl Case {
                 }
             }
             _ if self.chance.one_in(3) => self.restart(),
+            _ if self.chance.one_in(3) => self.reload(seen),
             _ => {
                 let id = self.any_target();
                 self.router.mismatched(id, &Mismatch::Spillover, self.now);
@@ -234,7 +237,7 @@ impl Case {
                     let call = &self.open[at].0;
                     let reachable = call.terms().route.targets.iter().any(|id| {
                         let target = &self.router.routes().targets()[usize::from(id.0)];
-                        permitted(target, &call.terms().policy, Some(&call.terms().options))
+                        self.permitted(target, call.terms())
                     });
                     let refused = matches!(why, GiveUp::NotPermitted { .. });
                     let running = !self.open[at].1.is_empty();
@@ -252,10 +255,16 @@ impl Case {
         }
     }
 
+    /// By the policy under which the call was admitted, and by what that has become since.
+    fn permitted(&self, target: &Target, terms: &CallTerms) -> bool {
+        let now = self.policies.iter().find(|policy| policy.name == terms.policy.name);
+        [&terms.policy, now.unwrap()].into_iter().all(|policy| permitted(target, policy, Some(&terms.options)))
+    }
+
     fn judge(&self, at: usize, target: &Target, policy: &str, reason: AttemptReason, seen: &mut Seen) {
         let terms = self.open[at].0.terms();
         assert!(
-            permitted(target, &terms.policy, Some(&terms.options)) && *policy == *terms.policy.name,
+            self.permitted(target, terms) && *policy == *terms.policy.name,
             "case {}: {} to {target:?} under {:?}, {:?}",
             self.number,
             reason.as_str(),
@@ -336,6 +345,19 @@ impl Case {
         }
     }
 
+    /// The same targets under other policies of the same names, while calls are in flight.
+    fn reload(&mut self, seen: &mut Seen) {
+        let targets = self.router.routes().targets().iter().map(|target| Target::clone(target)).collect();
+        let routes = self.router.routes().succeed(targets).unwrap();
+        for at in 0..self.policies.len() {
+            self.policies[at] = Arc::new(some_policy(at, &mut self.chance));
+        }
+        self.router.reconfigure(routes, Thresholds::default(), self.policies.clone(), self.now);
+        // Those that were ordered under the old ones.
+        self.orders.clear();
+        seen.reloads_in_flight += self.open.len() as u64;
+    }
+
     /// Another process takes up what this one saved; its calls in flight are gone.
     fn restart(&mut self) {
         let saved = self.router.saved(self.now);
@@ -374,6 +396,7 @@ fn no_attempt_ever_leaves_the_permitted_set() {
         assert!(seen.at_standing.contains_key(standing), "no attempt at a target that is {standing}: {seen:?}");
     }
     assert!(seen.test_calls > cases / 10 && seen.refused > cases / 10 && seen.quarantined > cases / 100, "{seen:?}");
+    assert!(seen.reloads_in_flight > cases / 10, "{seen:?}");
 }
 
 /// A check that cannot fail checks nothing: the account above disagrees with a policy that forgets one of its rules.
@@ -389,7 +412,7 @@ fn the_account_of_what_is_permitted_is_not_the_code_again() {
     for (at, forget) in strip.iter().enumerate() {
         let disagrees = (0..2000).any(|number| {
             let mut chance = Chance(number);
-            let (target, policy) = (Arc::new(some_target(0, &mut chance)), some_policy(&mut chance));
+            let (target, policy) = (Arc::new(some_target(0, &mut chance)), some_policy(0, &mut chance));
             let request = some_request(&mut chance);
             let mut forgetful = policy.clone();
             forget(&mut forgetful);
