@@ -22,6 +22,11 @@ impl Clock {
         }
     }
 
+    /// The calendar's time as it stands now, corrections included: what certificates are judged by.
+    pub fn today() -> SystemTime {
+        SystemTime::now()
+    }
+
     /// The present.
     pub fn now(&self) -> Moment {
         Moment::after_origin(self.origin.elapsed())

@@ -10,16 +10,13 @@ use std::{
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
-use sealane_core::{
-    policy::Policy,
-    router::{Router, Snapshot},
-};
+use sealane_core::router::{Router, Snapshot};
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     codec::CompressionEncoding::Gzip,
-    service::{Routes, RoutesBuilder},
-    transport::server::{Server as Transport, TcpIncoming},
+    service::{Routes, RoutesBuilder, interceptor::InterceptedService},
+    transport::server::Server as Transport,
 };
 use tonic_health::pb::health_server::HealthServer;
 use tracing::{info, warn};
@@ -29,16 +26,20 @@ use crate::{
     azure::{Azure, ResponseBounds},
     clock::Clock,
     config::{AuditSettings, Config},
+    credentials::Credentials,
     dispatch::Dispatcher,
     grpc::{
-        Caller, Callers, Condition, DeadlineRules, Explain, HealthService, HoldDown, Inference, InferenceRules,
-        Operator, Regions, Trail,
+        Condition, DeadlineRules, Explain, Gate, HealthService, HoldDown, Inference, InferenceRules, Operator,
+        ReflectionGate, Regions, Trail,
         pb::{
             self, inference_service_server::InferenceServiceServer, operator_service_server::OperatorServiceServer,
             region_service_server::RegionServiceServer,
         },
     },
+    identity::{Audience, Callers},
+    listener::Incoming,
     prober, standings,
+    tls::{ServerTls, TlsSettings},
     upstream::Upstream,
 };
 
@@ -59,8 +60,10 @@ pub struct ServerSettings {
     pub max_request_bytes: usize,
     /// Calls in flight on one connection.
     pub max_concurrent_streams: u32,
-    /// Serve reflection.
-    pub reflection: bool,
+    /// TLS towards callers; `None`: plain text.
+    pub tls: Option<TlsSettings>,
+    /// Who may use reflection.
+    pub reflection: Audience,
     /// Where standings are kept; `None`: nowhere.
     pub state_file: Option<PathBuf>,
     /// How long no target may take calls before the health name `upstream` turns; it turns back at once.
@@ -75,6 +78,7 @@ pub struct ServerSettings {
 pub struct Server<U> {
     listener: TcpListener,
     dispatcher: Arc<Dispatcher<U>>,
+    tls: Option<Arc<ServerTls>>,
     settings: ServerSettings,
 }
 
@@ -90,7 +94,7 @@ impl Server<Azure> {
         let journal = config.audit.as_ref().map(|audit| open_journal(audit, &config.revision)).transpose()?;
         let settings = ServerSettings::of(&config, journal);
         let azure = Azure::new(config.resources, ResponseBounds::default())?;
-        let policies = settings.rules.callers.policies();
+        let policies = settings.rules.gate.callers().policies();
         let mut router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
         if let Some(path) = &settings.state_file {
             standings::restore(path, &mut router, clock.now());
@@ -110,22 +114,14 @@ impl ServerSettings {
         let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
         regions.sort_unstable();
         regions.dedup();
-        let caller = |name: &Arc<str>, policy: &Arc<Policy>, operator: bool| Caller {
-            name: Arc::clone(name),
-            policy: Arc::clone(policy),
-            operator,
-        };
-        let callers = if config.callers.is_empty() {
-            // Whoever reaches a service on loopback could as well stop it.
-            Callers::Anyone(caller(&"".into(), &config.default_policy, true))
-        } else {
-            let known = config.callers.iter();
-            Callers::Known(known.map(|one| (one.token.clone(), caller(&one.name, &one.policy, one.operator))).collect())
+        let callers = match &config.callers[..] {
+            [] => Callers::anyone(Arc::clone(&config.default_policy)),
+            known => Callers::known(known),
         };
         Self {
             listen: config.listen,
             rules: Arc::new(InferenceRules {
-                callers,
+                gate: Gate::new(Arc::new(callers), config.region_status),
                 unary_deadlines: DeadlineRules { default: limits.default_deadline, longest: limits.max_deadline },
                 stream_deadlines: DeadlineRules {
                     default: limits.stream_default_deadline,
@@ -143,6 +139,7 @@ impl ServerSettings {
             }),
             max_request_bytes: limits.max_request_bytes,
             max_concurrent_streams: limits.max_concurrent_streams,
+            tls: config.tls.clone(),
             reflection: config.reflection,
             state_file: config.state_file.clone(),
             upstream_hold_down: UPSTREAM_HOLD_DOWN,
@@ -156,12 +153,19 @@ impl<U: Upstream> Server<U> {
     /// Listens.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// When the address cannot be had, or certificate, key or authorities cannot be used.
     pub async fn bind(settings: ServerSettings, upstream: U, router: Router, clock: Clock) -> anyhow::Result<Self> {
+        let tls = settings.tls.clone().map(|tls| ServerTls::new(tls, Clock::today())).transpose().context("tls")?;
         let listener = TcpListener::bind(settings.listen)
             .await
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
-        Ok(Self { listener, dispatcher: Arc::new(Dispatcher::new(upstream, router, clock)), settings })
+        let dispatcher = Arc::new(Dispatcher::new(upstream, router, clock));
+        Ok(Self { listener, dispatcher, tls: tls.map(Arc::new), settings })
+    }
+
+    /// Certificates and tokens, for whoever knows that they changed. The service looks for itself every 5 s.
+    pub fn credentials(&self) -> Credentials {
+        Credentials::new(self.tls.clone(), Arc::clone(self.settings.rules.gate.callers()))
     }
 
     /// The address, with the port that was really taken.
@@ -178,7 +182,8 @@ impl<U: Upstream> Server<U> {
     /// # Errors
     /// When the listener fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
-        let Self { listener, dispatcher, settings } = self;
+        let credentials = self.credentials();
+        let Self { listener, dispatcher, tls, settings } = self;
         let (condition, watching) = watch::channel(Condition { ready: true, upstream: true });
         let ending = settings.rules.ending.clone();
         let stopping = settings.rules.stopping.clone();
@@ -194,7 +199,7 @@ impl<U: Upstream> Server<U> {
             .initial_connection_window_size(4 << 20)
             .layer(Explain)
             .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming(listener), stopping.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(Incoming::new(listener, tls), stopping.clone().cancelled_owned());
         let drain = async {
             shutdown.await;
             info!(delay = ?settings.drain_delay, grace = ?settings.drain_grace, "draining");
@@ -215,6 +220,7 @@ impl<U: Upstream> Server<U> {
             served = transport => served.context("the listener failed"),
             () = drain => Ok(()),
             () = follow => Ok(()),
+            () = credentials.keep_fresh() => Ok(()),
             () = draining.run_until_cancelled(follow_journal(&settings.rules, &condition)).then(|_| pending()) => Ok(()),
             () = standings::keep(&dispatcher, settings.state_file.as_deref(), journal) => Ok(()),
             () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
@@ -225,11 +231,6 @@ impl<U: Upstream> Server<U> {
         }
         served
     }
-}
-
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    // Without TCP_NODELAY small chunks wait up to 40 ms for an acknowledgement.
-    TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(60)))
 }
 
 /// Keeps the health name `upstream` true to what the router knows, but for `hold_down`.
@@ -254,7 +255,7 @@ async fn follow_upstream<U: Upstream>(
 
 /// Keeps readiness true to the journal: while it cannot record, calls that need a record are better sent elsewhere.
 async fn follow_journal(rules: &InferenceRules, condition_now: &watch::Sender<Condition>) {
-    let Some(trail) = rules.trail.as_ref().filter(|_| rules.callers.need_records()) else { return };
+    let Some(trail) = rules.trail.as_ref().filter(|_| rules.gate.callers().need_records()) else { return };
     let mut writable = trail.journal().writable();
     loop {
         let ready = *writable.borrow_and_update();
@@ -276,7 +277,6 @@ fn routes<U: Upstream>(
 ) -> anyhow::Result<Routes> {
     let rules = Arc::clone(&settings.rules);
     let inference = InferenceServiceServer::new(Inference::new(Arc::clone(dispatcher), Arc::clone(&rules)));
-    let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), Arc::clone(&rules)));
     let operator = OperatorServiceServer::new(Operator::new(Arc::clone(dispatcher), rules));
     let health = HealthServer::new(HealthService::new(&SERVICES, condition, settings.rules.stopping.clone()));
     let mut routes = RoutesBuilder::default();
@@ -287,10 +287,13 @@ fn routes<U: Upstream>(
                 .accept_compressed(Gzip)
                 .send_compressed(Gzip),
         )
-        .add_service(regions.accept_compressed(Gzip).send_compressed(Gzip))
         .add_service(operator.accept_compressed(Gzip).send_compressed(Gzip))
         .add_service(health.accept_compressed(Gzip).send_compressed(Gzip));
-    if settings.reflection {
+    if settings.rules.gate.region_status() != Audience::Nobody {
+        let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), Arc::clone(&settings.rules)));
+        routes.add_service(regions.accept_compressed(Gzip).send_compressed(Gzip));
+    }
+    if settings.reflection != Audience::Nobody {
         // Old tools (Python's grpcio-reflection, grpcurl 1.8) speak v1alpha only.
         let described = || {
             tonic_reflection::server::Builder::configure()
@@ -299,9 +302,12 @@ fn routes<U: Upstream>(
                 // With these, tools show error details in full instead of as bytes.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
+        let gate = ReflectionGate::new(Arc::clone(&settings.rules), settings.reflection);
+        let v1 = described().build_v1()?.accept_compressed(Gzip).send_compressed(Gzip);
+        let v1alpha = described().build_v1alpha()?.accept_compressed(Gzip).send_compressed(Gzip);
         routes
-            .add_service(described().build_v1()?.accept_compressed(Gzip).send_compressed(Gzip))
-            .add_service(described().build_v1alpha()?.accept_compressed(Gzip).send_compressed(Gzip));
+            .add_service(InterceptedService::new(v1, gate.clone()))
+            .add_service(InterceptedService::new(v1alpha, gate));
     }
     Ok(routes.routes())
 }

@@ -45,10 +45,14 @@ models:
     targets:
       - { resource: %[1]s, deployment: text-embedding-3-large, sku: Standard }
       - { resource: %[3]s, deployment: text-embedding-3-large, sku: Standard }
-callers:
-  - { name: tests, token: { env: CALLER_TOKEN }, policy: unrestricted }
 failover: { first_content: 2s }
 drain: { delay: 0s, grace: 1s }
+%[5]s
+`
+
+const tokenOnly = `
+callers:
+  - { name: tests, token: { env: CALLER_TOKEN }, policy: unrestricted }
 `
 
 type region struct {
@@ -68,7 +72,13 @@ type regionState struct {
 	DroppedByClient int            `json:"dropped_by_client"`
 }
 
-var shared = sync.OnceValues(startService)
+var shared = sync.OnceValues(func() (*service, error) {
+	folder, err := os.MkdirTemp("", "sealane-go-tests")
+	if err != nil {
+		return nil, err
+	}
+	return startService(folder, tokenOnly)
+})
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -156,14 +166,11 @@ func (r *region) control(t *testing.T, method, path string, body any) []byte {
 	return said
 }
 
-func startService() (*service, error) {
+// startService keeps its files in the folder and removes it in the end. access says who may call, and how.
+func startService(folder, access string) (*service, error) {
 	binary := os.Getenv("SEALANE_BIN")
 	if binary == "" {
 		binary = filepath.Join("..", "..", "target", "debug", "sealane")
-	}
-	folder, err := os.MkdirTemp("", "sealane-go-tests")
-	if err != nil {
-		return nil, err
 	}
 	var simulated struct{ Regions []*region }
 	stopRegions, err := start(&simulated, binary, "simulate", "--region", primaryName, "--region", standbyName)
@@ -172,7 +179,7 @@ func startService() (*service, error) {
 	}
 	primary, standby := simulated.Regions[0], simulated.Regions[1]
 	file := filepath.Join(folder, "sealane.yaml")
-	text := fmt.Sprintf(config, primary.Name, primary.Endpoint, standby.Name, standby.Endpoint)
+	text := fmt.Sprintf(config, primary.Name, primary.Endpoint, standby.Name, standby.Endpoint, access)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		stopRegions()
 		return nil, err

@@ -5,11 +5,11 @@ use clap::Args;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::Channel,
 };
 use tonic_types::StatusExt as _;
 
-use super::outcome::Failure;
+use super::{outcome::Failure, transport::TlsOptions};
 use crate::grpc::DOMAIN;
 
 /// The largest reply taken, in bytes, and told to the service.
@@ -28,6 +28,8 @@ pub(super) struct Client {
     /// Longest wait, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "SECONDS")]
     timeout: u64,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 /// A connection, and what every request carries.
@@ -40,20 +42,8 @@ pub(super) struct Connection {
 impl Client {
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         let authorization = self.authorization()?;
-        let uri = match self.addr.as_str() {
-            addr if addr.contains("://") => addr.to_owned(),
-            addr if addr.contains(':') => format!("http://{addr}"),
-            host => format!("http://{host}:50051"),
-        };
-        let endpoint = Endpoint::from_shared(uri.clone())
-            .map_err(|error| Failure::Usage(format!("--addr {}: {error}", self.addr)))?
-            .connect_timeout(Duration::from_secs(self.timeout.min(5)));
-        let endpoint = if uri.starts_with("https://") {
-            let roots = tonic::transport::ClientTlsConfig::new().with_native_roots();
-            endpoint.tls_config(roots).map_err(anyhow::Error::from)?
-        } else {
-            endpoint
-        };
+        let endpoint = self.tls.endpoint(&self.addr).map_err(Failure::Usage)?;
+        let endpoint = endpoint.connect_timeout(Duration::from_secs(self.timeout.min(5)));
         let channel = endpoint.connect().await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             Failure::Unreachable(format!("no service answers at {}{cause}", self.addr))

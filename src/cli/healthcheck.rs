@@ -2,8 +2,9 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use tonic::transport::Endpoint;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+
+use super::transport::TlsOptions;
 
 /// The exit codes of grpc_health_probe, which people's scripts know.
 const USAGE: u8 = 1;
@@ -13,7 +14,7 @@ const NOT_SERVING: u8 = 4;
 
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
-    /// The service.
+    /// The service: host and port; `https://` in front of it for TLS.
     #[arg(long, default_value = "localhost:50051", env = "SEALANE_ADDR")]
     addr: String,
     /// Name to ask for; empty is the service as a whole.
@@ -22,6 +23,8 @@ pub(super) struct Healthcheck {
     /// Longest wait, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     timeout_ms: u64,
+    #[command(flatten)]
+    tls: TlsOptions,
 }
 
 impl Healthcheck {
@@ -39,9 +42,9 @@ impl Healthcheck {
             ExitCode::from(code)
         };
         let limit = Duration::from_millis(self.timeout_ms.max(1));
-        let endpoint = match Endpoint::from_shared(format!("http://{}", self.addr)) {
+        let endpoint = match self.tls.endpoint(&self.addr) {
             Ok(endpoint) => endpoint.connect_timeout(limit).timeout(limit),
-            Err(error) => return fail(USAGE, format!("--addr {}: {error}", self.addr)),
+            Err(wrong) => return fail(USAGE, wrong),
         };
         let channel = match endpoint.connect().await {
             Ok(channel) => channel,

@@ -16,6 +16,7 @@ mod serve;
 mod simulate;
 mod status;
 mod table;
+mod transport;
 
 use std::process::ExitCode;
 

@@ -4,16 +4,21 @@ use std::{net::SocketAddr, sync::Arc};
 use sealane_core::{
     domain::{is_data_class, normalise_region},
     policy::Policy,
+    quota::Allowance,
     router::{Route, Routes},
 };
-use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     OpenToAnyone,
-    file::{File, PolicyEntry},
+    file::{CallerEntry, CallerLimits, File, PolicyEntry},
     problem::{Findings, Place, suggest},
     secret::Secrets,
-    value::Setting,
+    value::{SecretRef, Setting},
+};
+use crate::{
+    identity::CallerSettings,
+    secret::{Form, Secret},
+    tls::SubjectName,
 };
 
 /// The policy that is always there.
@@ -21,19 +26,6 @@ const UNRESTRICTED: &str = "unrestricted";
 
 /// Shorter tokens can be guessed.
 const SHORTEST_GOOD_TOKEN: usize = 16;
-
-/// A client of the service.
-#[derive(Clone, Debug)]
-pub struct CallerSettings {
-    /// Its name; shown in spans.
-    pub name: Arc<str>,
-    /// The bearer token that proves who it is.
-    pub token: SecretString,
-    /// What binds its data.
-    pub policy: Arc<Policy>,
-    /// May drain, release and validate.
-    pub operator: bool,
-}
 
 pub(super) struct Access {
     pub(super) policies: Vec<Arc<Policy>>,
@@ -71,7 +63,7 @@ pub(super) fn check(
             name.take(findings).and_then(|text| find(text, name.place, &policies, findings))
         }
     };
-    let callers = callers(file, &policies, secrets, findings);
+    let callers = callers(file, &policies, routes, secrets, findings);
     Some(Access {
         policies: policies.into_iter().filter_map(|known| known.policy).collect(),
         default_policy: default_policy?,
@@ -219,31 +211,137 @@ fn find(name: &str, place: Place, policies: &[Known], findings: &mut Findings<'_
     found.and_then(|known| known.policy.clone())
 }
 
-fn callers(file: &File, policies: &[Known], secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Vec<CallerSettings> {
+fn callers(
+    file: &File,
+    policies: &[Known],
+    routes: Option<&Routes>,
+    secrets: &Secrets<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<CallerSettings> {
     let mut all: Vec<(CallerSettings, usize)> = Vec::new();
     for entry in &file.callers {
         let name = entry.name.take(findings);
-        let token = secrets.resolve("token", &entry.token, findings);
+        let tokens = tokens(entry, secrets, findings);
+        let certificate_names = certificate_names(entry, file, findings);
         let policy = entry.policy.take(findings).and_then(|name| find(name, entry.policy.place, policies, findings));
         let operator = entry.operator.take(findings).copied();
-        let (Some(name), Some(token), Some(policy), Some(operator)) = (name, token, policy, operator) else { continue };
+        let models = models(entry, routes, findings);
+        let allowance = allowance(&entry.limits, findings);
+        let (Some(name), Some(tokens), Some(certificate_names)) = (name, tokens, certificate_names) else { continue };
+        let (Some(policy), Some(operator), Some(models)) = (policy, operator, models) else { continue };
         if let Some((_, line)) = all.iter().find(|(first, _)| *first.name == **name) {
             findings.refuse(entry.name.place, format!("caller `{name}` is already defined on line {line}"));
             continue;
         }
-        let secret = token.expose_secret();
-        if let Some((first, _)) = all.iter().find(|(first, _)| first.token.expose_secret() == secret) {
-            let first = &first.name;
-            findings.refuse(entry.token.place, format!("callers `{first}` and `{name}` have the same token"));
-            continue;
+        let name = name.as_str().into();
+        let caller = CallerSettings { name, tokens, certificate_names, policy, operator, models, allowance };
+        if caller.tokens.is_empty() && caller.certificate_names.is_empty() {
+            let name = &caller.name;
+            findings.refuse(entry.name.place, format!("caller `{name}` has neither a token nor a certificate"));
         }
-        if secret.len() < SHORTEST_GOOD_TOKEN {
+        refuse_shared_credentials(&caller, entry, all.iter().map(|(other, _)| other), findings);
+        all.push((caller, entry.name.place.line));
+    }
+    all.into_iter().map(|(caller, _)| caller).collect()
+}
+
+fn tokens(entry: &CallerEntry, secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Option<Vec<Secret>> {
+    let mut all = Some(Vec::new());
+    for reference in references(entry) {
+        let token = secrets.resolve("token", reference, Form::Word, findings);
+        if let (Some(token), Some(name)) = (&token, entry.name.peek())
+            && token.expose().len() < SHORTEST_GOOD_TOKEN
+        {
             findings.warn(
-                entry.token.place,
+                reference.place,
                 format_args!("the token of caller `{name}` is shorter than {SHORTEST_GOOD_TOKEN} characters"),
             );
         }
-        all.push((CallerSettings { name: name.as_str().into(), token, policy, operator }, entry.name.place.line));
+        all = all.zip(token).map(|(mut all, token)| {
+            all.push(token);
+            all
+        });
     }
-    all.into_iter().map(|(caller, _)| caller).collect()
+    all
+}
+
+fn references(entry: &CallerEntry) -> impl Iterator<Item = &SecretRef> {
+    entry.token.iter().chain(&entry.tokens)
+}
+
+fn certificate_names(entry: &CallerEntry, file: &File, findings: &mut Findings<'_>) -> Option<Vec<SubjectName>> {
+    let Some(certificate) = &entry.certificate else { return Some(vec![]) };
+    if let (Some(first), None) = (certificate.san.first(), file.tls.as_ref().and_then(|tls| tls.client_ca.as_ref())) {
+        findings.refuse(first.place, "certificates need `tls.client_ca`, which says whose are believed");
+        return None;
+    }
+    let mut names = Some(vec![]);
+    for setting in &certificate.san {
+        let name = setting.take(findings).and_then(|text| {
+            let name = SubjectName::parse(text);
+            if name.is_none() {
+                let message = format!("`{text}` is neither a DNS name nor a URI; wildcards are not taken");
+                findings.refuse(setting.place, message);
+            }
+            name
+        });
+        names = names.zip(name).map(|(mut names, name)| {
+            names.push(name);
+            names
+        });
+    }
+    names
+}
+
+fn refuse_shared_credentials<'a>(
+    caller: &CallerSettings,
+    entry: &CallerEntry,
+    others: impl Iterator<Item = &'a CallerSettings>,
+    findings: &mut Findings<'_>,
+) {
+    let name = &caller.name;
+    for other in others {
+        let first = &other.name;
+        for (token, reference) in caller.tokens.iter().zip(references(entry)) {
+            if other.tokens.iter().any(|one| one.same(token)) {
+                findings.refuse(reference.place, format!("callers `{first}` and `{name}` have the same token"));
+            }
+        }
+        let settings = entry.certificate.iter().flat_map(|certificate| &certificate.san);
+        for (san, setting) in caller.certificate_names.iter().zip(settings) {
+            if other.certificate_names.contains(san) {
+                findings.refuse(setting.place, format!("callers `{first}` and `{name}` have the same name `{san}`"));
+            }
+        }
+    }
+}
+
+fn models(entry: &CallerEntry, routes: Option<&Routes>, findings: &mut Findings<'_>) -> Option<Option<Vec<Arc<str>>>> {
+    let Some(settings) = &entry.models else { return Some(None) };
+    let mut names = Vec::new();
+    for setting in settings {
+        let name = setting.take(findings)?;
+        let known: Vec<&str> = routes.iter().flat_map(|routes| routes.all()).map(|route| &*route.model).collect();
+        if routes.is_some() && !known.contains(&name.as_str()) {
+            findings.refuse(setting.place, format!("there is no model `{name}`{}", suggest(name, &known)));
+        }
+        names.push(name.as_str().into());
+    }
+    Some(Some(names))
+}
+
+fn allowance(entry: &CallerLimits, findings: &mut Findings<'_>) -> Allowance {
+    let mut take = |key: &str, setting: &Option<Setting<u32>>| {
+        let setting = setting.as_ref()?;
+        let value = *setting.take(findings)?;
+        if value == 0 {
+            findings.refuse(setting.place, format!("`{key}` must be at least 1"));
+        }
+        Some(value)
+    };
+    Allowance {
+        calls_per_minute: take("calls_per_minute", &entry.calls_per_minute),
+        tokens_per_minute: take("tokens_per_minute", &entry.tokens_per_minute),
+        calls_in_flight: take("calls_in_flight", &entry.calls_in_flight),
+    }
 }

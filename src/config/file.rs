@@ -12,6 +12,7 @@ use super::{
     audit::Audit,
     value::{Bytes, PathFamily, SecretRef, Setting},
 };
+use crate::identity::Audience;
 
 /// The configuration of Sealane.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -34,6 +35,12 @@ pub(super) struct File {
     /// Who may call. Default: whoever reaches the service, which then listens on loopback only.
     #[serde(default)]
     pub(super) callers: Vec<CallerEntry>,
+    /// TLS towards callers. Default: plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tls: Option<Tls>,
+    /// Who may see `RegionService`: `nobody`, `operators`, `callers` or `anyone`. Default callers.
+    #[serde(default = "callers")]
+    pub(super) region_status: Setting<Audience>,
     /// Sizes, deadlines and counts.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -63,9 +70,10 @@ pub(super) struct File {
     /// Traces.
     #[serde(default)]
     pub(super) telemetry: Telemetry,
-    /// Serve gRPC reflection, so that grpcurl can list and describe. Default true.
-    #[serde(default = "yes")]
-    pub(super) reflection: Setting<bool>,
+    /// Who may use gRPC reflection, with which grpcurl lists and describes: `nobody`, `operators`, `callers` or `anyone`.
+    /// Default anyone.
+    #[serde(default = "anyone")]
+    pub(super) reflection: Setting<Audience>,
     /// Pictures in requests.
     #[serde(default)]
     pub(super) images: Images,
@@ -246,13 +254,64 @@ pub(super) struct PolicyEntry {
 pub(super) struct CallerEntry {
     /// A name of your choice; shown in spans and in the journal.
     pub(super) name: Setting<String>,
-    /// The bearer token it sends.
-    pub(super) token: SecretRef,
+    /// The bearer token it sends; read again when its file changes. A caller needs a token, a certificate or both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<SecretRef>,
+    /// Further tokens, so that one can replace another without a gap. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tokens: Vec<SecretRef>,
+    /// The client certificate it connects with; needs `tls.client_ca`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) certificate: Option<CertificateEntry>,
     /// Name of the policy that binds its data; `unrestricted` is built in.
     pub(super) policy: Setting<String>,
     /// May take targets out of service, put them back and order validations. Default false.
     #[serde(default = "no")]
     pub(super) operator: Setting<bool>,
+    /// Names of models that it may use. Default: every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) models: Option<Vec<Setting<String>>>,
+    /// How much it may use. Default: as much as it likes.
+    #[serde(default)]
+    pub(super) limits: CallerLimits,
+}
+
+/// A caller's client certificate.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificateEntry {
+    /// Subject alternative names, one of which the certificate must have: DNS names, or URIs such as
+    /// `spiffe://contoso.com/ingest`. Compared whole.
+    pub(super) san: Vec<Setting<String>>,
+}
+
+/// How much a caller may use.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CallerLimits {
+    /// Calls that begin, a minute; a minute's worth may come at once. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) calls_per_minute: Option<Setting<u32>>,
+    /// Tokens a minute, prompt and answer: estimated when a call begins (characters / 4 and `max_output_tokens`),
+    /// settled by what Azure reports. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tokens_per_minute: Option<Setting<u32>>,
+    /// Calls at the same time. Default: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) calls_in_flight: Option<Setting<u32>>,
+}
+
+/// TLS towards callers: 1.2 and 1.3, ALPN `h2`. Files are read again when they change.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    /// The service's certificate, followed by those between it and its authority, as PEM.
+    pub(super) certificate: SecretRef,
+    /// Its private key, as PEM.
+    pub(super) key: SecretRef,
+    /// Authorities whose client certificates are believed, as PEM. Default: clients are not asked for certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) client_ca: Option<SecretRef>,
 }
 
 /// Sizes, deadlines and counts.
@@ -378,7 +437,10 @@ impl File {
             }
         }
         for caller in &mut self.callers {
-            caller.token.redact();
+            caller.token.iter_mut().chain(&mut caller.tokens).for_each(SecretRef::redact);
+        }
+        if let Some(tls) = &mut self.tls {
+            [&mut tls.certificate, &mut tls.key].into_iter().chain(&mut tls.client_ca).for_each(SecretRef::redact);
         }
     }
 }
@@ -389,6 +451,14 @@ fn default_listen() -> Setting<SocketAddr> {
 
 fn default_connect_timeout() -> Setting<Duration> {
     Duration::from_secs(2).into()
+}
+
+fn callers() -> Setting<Audience> {
+    Audience::Callers.into()
+}
+
+fn anyone() -> Setting<Audience> {
+    Audience::Anyone.into()
 }
 
 fn yes() -> Setting<bool> {

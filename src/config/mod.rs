@@ -1,7 +1,7 @@
 //! The configuration: one YAML file becomes one checked value.
 //!
-//! `file` is the file as written, `value` how single values are written; `resources`, `routes` and `access` check what
-//! the file says, each adding what it finds to one list, so that all problems are told at once; `evidence` is what
+//! `file` is the file as written, `value` how single values are written; `resources`, `routes`, `access` and `tls` check
+//! what the file says, each adding what it finds to one list, so that all problems are told at once; `evidence` is what
 //! Azure's control plane confirmed of it; `settings` does the
 //! rest. Secrets are references, resolved here and never printed.
 mod access;
@@ -13,6 +13,7 @@ mod resources;
 mod routes;
 mod secret;
 mod settings;
+mod tls;
 mod value;
 
 use std::{
@@ -28,14 +29,17 @@ use sealane_core::{
     router::{Routes, Thresholds},
 };
 
-pub use access::CallerSettings;
 pub use audit::AuditSettings;
 pub use evidence::{Confirmed, write_scope_evidence};
 pub use problem::{ConfigError, Place, Problem, Problems};
 pub use settings::{Drain, Images, Limits, Telemetry};
 
 use self::{evidence::Evidence, file::File, problem::Findings, secret::Secrets};
-use crate::azure::{ArmAccount, ResourceSettings};
+use crate::{
+    azure::{ArmAccount, ResourceSettings},
+    identity::{Audience, CallerSettings},
+    tls::TlsSettings,
+};
 
 /// A checked configuration. Holds resolved secrets, which its `Debug` does not show.
 #[derive(Debug)]
@@ -54,6 +58,10 @@ pub struct Config {
     pub default_policy: Arc<Policy>,
     /// Who may call; empty: whoever reaches the service.
     pub callers: Vec<CallerSettings>,
+    /// TLS towards callers; `None`: plain text.
+    pub tls: Option<TlsSettings>,
+    /// Who may see `RegionService`.
+    pub region_status: Audience,
     /// Sizes, deadlines and counts.
     pub limits: Limits,
     /// The router's numbers.
@@ -68,8 +76,8 @@ pub struct Config {
     pub drain: Drain,
     /// Traces.
     pub telemetry: Telemetry,
-    /// Serve gRPC reflection.
-    pub reflection: bool,
+    /// Who may use gRPC reflection.
+    pub reflection: Audience,
     /// Pictures in requests.
     pub images: Images,
     /// Model name to the `extra_params` that requests may pass; models without any are left out.
@@ -104,6 +112,8 @@ impl Config {
         let evidence = Evidence::load(&file, folder, SystemTime::now(), &mut findings);
         let routes = routes::check(&file.models, &resources, &evidence, &mut findings);
         let access = access::check(&file, routes.as_ref(), &secrets, &mut findings);
+        let tls = tls::check(&file, &secrets, &mut findings);
+        let region_status = file.region_status.take(&mut findings).copied();
         let limits = settings::limits(&file.limits, &mut findings);
         let thresholds = settings::thresholds(&file.failover, &mut findings);
         let state_file =
@@ -120,7 +130,8 @@ impl Config {
         else {
             return Err(findings.into_problems());
         };
-        let (Some(telemetry), Some(reflection), Some(images), Some(listen)) = (telemetry, reflection, images, listen)
+        let (Some(telemetry), Some(reflection), Some(images), Some(listen), Some(region_status)) =
+            (telemetry, reflection, images, listen, region_status)
         else {
             return Err(findings.into_problems());
         };
@@ -132,6 +143,8 @@ impl Config {
             policies: access.policies,
             default_policy: access.default_policy,
             callers: access.callers,
+            tls,
+            region_status,
             limits,
             thresholds,
             state_file,

@@ -124,7 +124,7 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
     if let Some(on_mismatch) = &entry.on_region_mismatch {
         on_mismatch.take(findings);
     }
-    let key = secrets.resolve("api_key", &entry.auth.api_key, findings);
+    let key = secrets.word("api_key", &entry.auth.api_key, findings);
     let chat_path = path_style(&entry.chat, findings);
     let embeddings_path = path_style(&entry.embeddings, findings);
     let connect_timeout = positive("connect_timeout", &entry.connect_timeout, findings);

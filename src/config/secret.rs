@@ -1,12 +1,13 @@
 //! Resolves references to secrets. What comes out never appears in a message.
-use std::{fs, path::Path};
+use std::path::Path;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use super::{
     problem::Findings,
     value::{SecretRef, SecretSource},
 };
+use crate::secret::{Form, Secret};
 
 /// Where references lead.
 pub(super) struct Secrets<'a> {
@@ -20,28 +21,31 @@ impl<'a> Secrets<'a> {
         Self { env, folder }
     }
 
+    /// One word, for whoever never reads it again.
+    pub(super) fn word(&self, key: &str, from: &SecretRef, findings: &mut Findings<'_>) -> Option<SecretString> {
+        self.resolve(key, from, Form::Word, findings).map(Secret::into_text)
+    }
+
     /// The secret; `None`, told to `findings` under the name `key`, if there is none.
-    pub(super) fn resolve(&self, key: &str, from: &SecretRef, findings: &mut Findings<'_>) -> Option<SecretString> {
+    pub(super) fn resolve(
+        &self,
+        key: &str,
+        from: &SecretRef,
+        form: Form,
+        findings: &mut Findings<'_>,
+    ) -> Option<Secret> {
         let found = match &from.source {
-            SecretSource::Env(name) => {
-                (self.env)(name).ok_or_else(|| format!("{key}: the environment variable `{name}` is not set"))
+            SecretSource::Env(name) => match (self.env)(name) {
+                Some(value) => Secret::fixed(&value, form).map_err(|problem| problem.to_string()),
+                None => Err(format!("the environment variable `{name}` is not set")),
+            },
+            SecretSource::File(path) => {
+                Secret::read(&self.folder.join(path), form).map_err(|problem| problem.to_string())
             }
-            SecretSource::File(path) => fs::read_to_string(self.folder.join(path))
-                .map_err(|reason| format!("{key}: cannot read the file `{path}`: {reason}")),
-            SecretSource::Literal => Err(format!(
-                "{key}: secrets are not written into this file; refer to one with `{{ env: NAME }}` or `{{ file: PATH }}`"
-            )),
+            SecretSource::Literal => Err("secrets are not written into this file; refer to one with `{ env: NAME }` \
+                                          or `{ file: PATH }`"
+                .to_owned()),
         };
-        let secret = found.and_then(|text| {
-            let secret = SecretString::from(text.trim());
-            match secret.expose_secret() {
-                "" => Err(format!("{key}: the secret that it refers to is empty")),
-                text if !text.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                    Err(format!("{key}: the secret that it refers to is not one word of printable ASCII characters"))
-                }
-                _ => Ok(secret),
-            }
-        });
-        secret.map_err(|message| findings.refuse(from.place, message)).ok()
+        found.map_err(|problem| findings.refuse(from.place, format!("{key}: {problem}"))).ok()
     }
 }

@@ -10,6 +10,7 @@ use serde::{
 use serde_saphyr::Spanned;
 
 use super::problem::{Findings, Place, suggest};
+use crate::identity::Audience;
 
 /// A value that is written as one scalar.
 pub(super) trait Scalar: Sized {
@@ -396,6 +397,34 @@ words!(ProcessingScope, "a processing scope", [
     "global" => Self::Global,
 ]);
 words!(OnMismatch, "what follows a mismatch", ["alarm" => Self::Alarm, "quarantine" => Self::Quarantine]);
+/// As words; as a boolean, all or nothing.
+impl Scalar for Audience {
+    fn read(text: &str) -> Result<Self, String> {
+        const WORDS: &[&str] = &["nobody", "operators", "callers", "anyone"];
+        match text {
+            "nobody" | "false" => Ok(Self::Nobody),
+            "operators" => Ok(Self::Operators),
+            "callers" => Ok(Self::Callers),
+            "anyone" | "true" => Ok(Self::Anyone),
+            other => Err(format!("`{other}` is not an audience{}", suggest(other, WORDS))),
+        }
+    }
+
+    fn write(&self) -> String {
+        let word = match self {
+            Self::Nobody => "nobody",
+            Self::Operators => "operators",
+            Self::Callers => "callers",
+            Self::Anyone => "anyone",
+        };
+        word.to_owned()
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["nobody", "operators", "callers", "anyone", true, false] })
+    }
+}
+
 words!(Sku, "a deployment type (`sku.name` in Azure)", [
     "Standard" => Self::Standard,
     "ProvisionedManaged" => Self::ProvisionedManaged,

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{Stream, StreamExt as _};
 use http::HeaderMap;
-use sealane_core::domain::RoutingOptions;
+use sealane_core::domain::{RoutingOptions, Usage};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{
     Request, Response, Status, Streaming,
@@ -17,17 +17,19 @@ use tonic::{
 
 use super::{
     Violations,
-    auth::{Caller, Callers},
+    auth::Gate,
     deadline::DeadlineRules,
     decode::{self, DecodeRules},
     decode_chat, encode, encode_stream,
-    open_call::{OpenCall, Trail, headers},
+    open_call::{OpenCall, Trail},
     pb::{self, inference_service_server::InferenceService},
     status::{Refusal, draining, ended_without_end, response_too_large, unimplemented, unknown_region},
 };
 use crate::{
     audit::Label,
+    clock::Clock,
     dispatch::{Admission, AnswerStream, Dispatcher, Served, StreamEvent},
+    identity::{Caller, Pass},
     telemetry::CallFacts,
     upstream::Upstream,
 };
@@ -36,7 +38,7 @@ use crate::{
 #[derive(Debug)]
 pub struct InferenceRules {
     /// Who may call.
-    pub callers: Callers,
+    pub gate: Gate,
     /// Deadlines of unary calls.
     pub unary_deadlines: DeadlineRules,
     /// Deadlines of streams.
@@ -101,14 +103,14 @@ impl<U: Upstream> Inference<U> {
         headers: &HeaderMap,
         caller: &Caller,
         deadlines: DeadlineRules,
-        (model, options): (String, RoutingOptions),
+        (model, options): (&str, RoutingOptions),
     ) -> Result<Admission, Refusal> {
         if let Some(journal) = &mut call.journal {
             journal.learn(|facts| {
                 facts.workflow = options.workflow_id.as_ref().map(Label::from);
                 facts.data_class = options.data_class.as_deref().map(Label::from);
                 facts.config_revision = self.rules.config_revision.as_str().into();
-                facts.model = model.as_str().into();
+                facts.model = model.into();
             });
         }
         let allowed = deadlines.allow(headers)?;
@@ -116,14 +118,14 @@ impl<U: Upstream> Inference<U> {
             return Err(unknown_region(unknown));
         }
         call.span.admitted(CallFacts {
-            model: &model,
+            model,
             caller: &caller.name,
             policy: &caller.policy.name,
             workflow: options.workflow_id.as_deref(),
             config_revision: &self.rules.config_revision,
         });
         Ok(Admission {
-            model,
+            model: model.to_owned(),
             caller: Arc::clone(&caller.name),
             policy: Arc::clone(&caller.policy),
             options,
@@ -138,14 +140,15 @@ impl<U: Upstream> Inference<U> {
         call: &mut OpenCall,
         request: Request<pb::CompleteRequest>,
     ) -> Result<Response<pb::CompleteResponse>, Refusal> {
-        let caller = self.rules.callers.identify(headers(&request))?;
-        call.known(caller);
+        let caller = self.rules.gate.caller(call, &request)?;
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
-        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (model, options))?;
+        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (&model, options))?;
         let limit = self.response_limit(metadata.as_ref())?;
+        let mut pass = self.pass(caller, (&model, chat.estimated_tokens()))?;
         let completed = self.dispatcher.complete(admission, chat).await?;
+        self.settle(&mut pass, completed.reply.usage.as_ref());
         let reply = encode::chat(completed.reply, &completed.served);
         fits(&reply, limit)?;
         let response_id = reply.response_id.clone();
@@ -157,14 +160,15 @@ impl<U: Upstream> Inference<U> {
         call: &mut OpenCall,
         request: Request<pb::EmbedRequest>,
     ) -> Result<Response<pb::EmbedResponse>, Refusal> {
-        let caller = self.rules.callers.identify(headers(&request))?;
-        call.known(caller);
+        let caller = self.rules.gate.caller(call, &request)?;
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (embed, options, encoding) = decode::embed(message)?;
-        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (model, options))?;
+        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (&model, options))?;
         let limit = self.response_limit(metadata.as_ref())?;
+        let mut pass = self.pass(caller, (&model, embed.estimated_tokens()))?;
         let embedded = self.dispatcher.embed(admission, embed).await?;
+        self.settle(&mut pass, Some(&embedded.reply.usage));
         let reply = encode::embeddings(embedded.reply, encoding, &embedded.served);
         fits(&reply, limit)?;
         Ok(with_headers(reply, &embedded.served, ""))
@@ -175,13 +179,13 @@ impl<U: Upstream> Inference<U> {
         &self,
         call: &mut OpenCall,
         request: Request<pb::CompleteRequest>,
-    ) -> Result<(MetadataMap, StreamEvent, AnswerStream<U>), Refusal> {
-        let caller = self.rules.callers.identify(headers(&request))?;
-        call.known(caller);
+    ) -> Result<(MetadataMap, Answering<U>), Refusal> {
+        let caller = self.rules.gate.caller(call, &request)?;
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
-        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.stream_deadlines, (model, options))?;
+        let admission = self.admit(call, metadata.as_ref(), caller, self.rules.stream_deadlines, (&model, options))?;
+        let pass = self.pass(caller, (&model, chat.estimated_tokens()))?;
         let mut events = self.dispatcher.stream(admission, chat)?;
         let Some(first) = events.next().await else { return Err(ended_without_end()) };
         let first = first?;
@@ -189,7 +193,16 @@ impl<U: Upstream> Inference<U> {
             StreamEvent::Start { header, served, .. } => served_headers(served, &header.response_id),
             _ => MetadataMap::new(),
         };
-        Ok((headers, first, events))
+        Ok((headers, Answering { first: Some(first), events, pass: Some(pass) }))
+    }
+
+    /// Leave to call; taken last, since a call that is refused for anything else must not count.
+    fn pass(&self, caller: &Caller, (model, estimated_tokens): (&str, u64)) -> Result<Pass, Refusal> {
+        Ok(caller.admit(model, estimated_tokens, self.dispatcher.clock().now())?)
+    }
+
+    fn settle(&self, pass: &mut Pass, usage: Option<&Usage>) {
+        usage.iter().for_each(|usage| pass.settle(self.dispatcher.clock().now(), usage.total_tokens));
     }
 
     /// The answer, or the word that this replica stops now. Boxed, since a call's future is large and would be moved
@@ -228,9 +241,10 @@ impl<U: Upstream> InferenceService for Inference<U> {
     ) -> Result<Response<Self::CompleteStreamStream>, Status> {
         let mut call = OpenCall::start(COMPLETE_STREAM, &request, self.rules.trail.as_ref());
         match self.until_the_end(Box::pin(self.answer_stream(&mut call, request))).await {
-            Ok((headers, first, events)) => {
+            Ok((headers, answering)) => {
                 let ending = Box::pin(self.rules.ending.clone().cancelled_owned());
-                let mut response = Response::new(EventStream { call, first: Some(first), events, ending });
+                let clock = self.dispatcher.clock();
+                let mut response = Response::new(EventStream { call, answering, clock, ending });
                 *response.metadata_mut() = headers;
                 Ok(response)
             }
@@ -287,11 +301,19 @@ fn served_headers(served: &Served, response_id: &str) -> MetadataMap {
     headers
 }
 
+/// One stream after its first content.
+struct Answering<U: Upstream> {
+    first: Option<StreamEvent>,
+    events: AnswerStream<U>,
+    /// Until the end.
+    pass: Option<Pass>,
+}
+
 /// The events of one stream on their way to the wire. Those that are ready together leave in one write.
 pub struct EventStream<U: Upstream> {
     call: OpenCall,
-    first: Option<StreamEvent>,
-    events: AnswerStream<U>,
+    answering: Answering<U>,
+    clock: Clock,
     ending: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -300,9 +322,9 @@ impl<U: Upstream> Stream for EventStream<U> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            let event = match self.first.take() {
+            let event = match self.answering.first.take() {
                 Some(first) => first,
-                None => match self.events.poll_next_unpin(cx) {
+                None => match self.answering.events.poll_next_unpin(cx) {
                     Poll::Ready(Some(Ok(event))) => event,
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(self.call.fail(error)))),
                     Poll::Ready(None) if self.call.ended() => return Poll::Ready(None),
@@ -314,7 +336,11 @@ impl<U: Upstream> Stream for EventStream<U> {
                     }
                 },
             };
-            if matches!(event, StreamEvent::End { .. }) {
+            if let StreamEvent::End { usage, .. } = &event {
+                let now = self.clock.now();
+                if let (Some(mut pass), Some(usage)) = (self.answering.pass.take(), usage) {
+                    pass.settle(now, usage.total_tokens);
+                }
                 self.call.succeed();
             }
             if let Some(event) = encode_stream::event(event) {

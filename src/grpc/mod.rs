@@ -19,7 +19,7 @@ mod region;
 mod status;
 mod violation;
 
-pub use auth::{Caller, Callers};
+pub use auth::{Gate, ReflectionGate};
 pub use deadline::DeadlineRules;
 pub use embedding::Embedding;
 pub use explain::{Explain, Explained, Explaining};

@@ -1,17 +1,16 @@
 //! A call between its first byte and its last: whatever becomes of it, its server span says so.
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use http::HeaderMap;
 use tonic::{Code, Request, Response, Status};
 use tracing::debug;
 
-use super::{
-    Caller,
-    status::{Refusal, code_name},
-};
+use super::status::{Refusal, code_name};
 use crate::{
     audit::{CallFacts, CallJournal, Journal},
+    identity::Caller,
     telemetry::{CallSpan, FloodGate},
+    tls::Peer,
 };
 
 /// Ends the server span exactly once: with a status, or as cancelled when it is dropped before.
@@ -31,15 +30,17 @@ pub struct Trail {
     journal: Journal,
     /// Whoever is not even known could fill the disk with refusals.
     strangers: FloodGate,
+    /// And so could a caller that goes on calling without allowance.
+    exhausted: FloodGate,
 }
 
-/// Refusals of strangers that are noted one by one.
-const STRANGERS_PER_SECOND: u32 = 20;
+/// Refusals of strangers, and of callers that have used up their allowance, that are noted one by one.
+const NOTED_PER_SECOND: u32 = 20;
 
 impl Trail {
     /// Calls leave their records in `journal`.
     pub fn new(journal: Journal) -> Self {
-        Self { journal, strangers: FloodGate::new(STRANGERS_PER_SECOND) }
+        Self { journal, strangers: FloodGate::new(NOTED_PER_SECOND), exhausted: FloodGate::new(NOTED_PER_SECOND) }
     }
 
     /// The journal.
@@ -51,6 +52,7 @@ impl Trail {
         let Some(refused) = refusal.denial() else { return };
         let held_back = match refusal.code() {
             Code::Unauthenticated => self.strangers.pass(),
+            Code::ResourceExhausted => self.exhausted.pass(),
             _ => Some(0),
         };
         if let Some(held_back) = held_back {
@@ -61,7 +63,7 @@ impl Trail {
 
 impl OpenCall {
     pub(super) fn start<T>(method: &'static str, request: &Request<T>, trail: Option<&Arc<Trail>>) -> Self {
-        let peer: Option<SocketAddr> = request.remote_addr();
+        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
         let span = CallSpan::start(method, request.metadata().as_ref(), peer);
         let facts = || CallFacts {
             trace_id: Some(span.trace_id().into()),

@@ -12,18 +12,17 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 
 use super::{
-    Caller, Violations,
+    Violations,
     deadline::stated,
     inference::InferenceRules,
     open_call::{OpenCall, headers},
     pb::{self, operator_service_server::OperatorService},
-    status::{
-        Refusal, draining, no_such_target, not_an_operator, time_is_up, unknown_model, unknown_region, unknown_resource,
-    },
+    status::{Refusal, draining, no_such_target, time_is_up, unknown_model, unknown_region, unknown_resource},
 };
 use crate::{
     audit::{self, Event},
     dispatch::{Dispatcher, Validated},
+    identity::Caller,
     upstream::Upstream,
 };
 
@@ -47,19 +46,12 @@ impl<U: Upstream> Operator<U> {
         Self { dispatcher, rules }
     }
 
-    /// Who acts; only operators may.
-    fn operator<T>(&self, call: &mut OpenCall, request: &Request<T>) -> Result<&Caller, Refusal> {
-        let caller = self.rules.callers.identify(headers(request))?;
-        call.known(caller);
-        if caller.operator { Ok(caller) } else { Err(not_an_operator(&caller.name)) }
-    }
-
     fn answer_drain(
         &self,
         call: &mut OpenCall,
         request: &Request<pb::DrainRequest>,
     ) -> Result<pb::DrainResponse, Refusal> {
-        let caller = self.operator(call, request)?;
+        let caller = self.rules.gate.operator(call, request)?;
         let message = request.get_ref();
         let mut violations = Violations::none();
         let reason = reason(&message.reason, &mut violations);
@@ -78,7 +70,7 @@ impl<U: Upstream> Operator<U> {
         call: &mut OpenCall,
         request: &Request<pb::ReleaseRequest>,
     ) -> Result<pb::ReleaseResponse, Refusal> {
-        let caller = self.operator(call, request)?;
+        let caller = self.rules.gate.operator(call, request)?;
         let message = request.get_ref();
         let mut violations = Violations::none();
         let reason = reason(&message.reason, &mut violations);
@@ -93,7 +85,7 @@ impl<U: Upstream> Operator<U> {
         call: &mut OpenCall,
         request: &Request<pb::ValidateRequest>,
     ) -> Result<pb::ValidateResponse, Refusal> {
-        let caller = self.operator(call, request)?;
+        let caller = self.rules.gate.operator(call, request)?;
         let patience = stated(headers(request))?.unwrap_or(Duration::MAX);
         let message = request.get_ref();
         let mut violations = Violations::none();

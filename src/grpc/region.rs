@@ -70,9 +70,10 @@ impl<U: Upstream> RegionService for Regions<U> {
         let mut call = OpenCall::start(REGION_STATUS, &request, self.rules.trail.as_ref());
         let view = self
             .rules
-            .callers
-            .identify(headers(&request))
-            .and_then(|_| self.view(&request.get_ref().region, &request.get_ref().model));
+            .gate
+            .watcher(&mut call, &request)
+            .map_err(Refusal::from)
+            .and_then(|()| self.view(&request.get_ref().region, &request.get_ref().model));
         call.finish(view.map(|view| Response::new(self.show(&view))))
     }
 
@@ -83,7 +84,7 @@ impl<U: Upstream> RegionService for Regions<U> {
         request: Request<pb::WatchRegionStatusRequest>,
     ) -> Result<Response<Self::WatchRegionStatusStream>, Status> {
         let mut call = OpenCall::start(WATCH, &request, self.rules.trail.as_ref());
-        match self.watch(&request) {
+        match self.watch(&mut call, &request) {
             Ok(watching) => {
                 let start = Some((watching, call));
                 let views = stream::unfold(start, |watch| async move {
@@ -113,8 +114,12 @@ struct Watching<U> {
 }
 
 impl<U: Upstream> Regions<U> {
-    fn watch(&self, request: &Request<pb::WatchRegionStatusRequest>) -> Result<Watching<U>, Refusal> {
-        self.rules.callers.identify(headers(request))?;
+    fn watch(
+        &self,
+        call: &mut OpenCall,
+        request: &Request<pb::WatchRegionStatusRequest>,
+    ) -> Result<Watching<U>, Refusal> {
+        self.rules.gate.watcher(call, request)?;
         let clock = self.dispatcher.clock();
         let patience = stated(headers(request))?;
         let message = request.get_ref();

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use sealane_core::{
     domain::{AttemptRecord, ModelKind, Rejection},
     policy::{self, Policy},
+    quota::Exceeded,
     router::{GiveUp, Verdict},
 };
 use tonic::{
@@ -17,6 +18,7 @@ use super::{Violations, deadline::MalformedTimeout, explain::is_unreadable};
 use crate::{
     audit::{JournalError, Label},
     dispatch::{CallError, CallFailure},
+    identity::{Denial, Grounds},
 };
 
 /// `ErrorInfo.domain` of every error.
@@ -38,6 +40,8 @@ struct Parts {
     details: ErrorDetails,
     retry_after: Option<Duration>,
     trailers: MetadataMap,
+    /// Refused for who calls.
+    denied: bool,
     /// Targets that are not permitted, and why.
     not_permitted: Vec<Label>,
 }
@@ -52,6 +56,7 @@ impl Refusal {
             details: ErrorDetails::new(),
             retry_after: None,
             trailers: MetadataMap::new(),
+            denied: false,
             not_permitted: Vec::new(),
         }))
     }
@@ -69,9 +74,8 @@ impl Refusal {
     /// What an auditor wants to know of: somebody wanted what they may not. The targets that are not permitted, as
     /// far as it was about targets.
     pub(super) fn denial(&self) -> Option<&[Label]> {
-        let denied = [Code::Unauthenticated, Code::PermissionDenied, Code::FailedPrecondition];
-        let denied = denied.contains(&self.0.code) || self.0.reason == DATA_CLASS_REQUIRED;
-        denied.then_some(&self.0.not_permitted)
+        let denied = self.0.denied || self.0.code == Code::FailedPrecondition || self.0.reason == DATA_CLASS_REQUIRED;
+        denied.then_some(&*self.0.not_permitted)
     }
 
     fn fact(mut self, key: &str, value: impl Into<String>) -> Self {
@@ -172,16 +176,6 @@ pub(super) fn no_such_target() -> Refusal {
     refusal
 }
 
-/// A caller that may call, but not act on the router.
-pub(super) fn not_an_operator(caller: &str) -> Refusal {
-    Refusal::new(
-        Code::PermissionDenied,
-        "NOT_AN_OPERATOR",
-        format!("caller {caller} is no operator; the configuration makes it one with `operator: true`"),
-    )
-    .fact("caller", caller)
-}
-
 /// The caller's time is up before a wait that has no attempts.
 pub(super) fn time_is_up(message: &str) -> Refusal {
     Refusal::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message)
@@ -254,9 +248,61 @@ fn request_too_large(said: &str) -> Refusal {
     .fact("limit", limit)
 }
 
-/// A caller that is not known.
-pub(super) fn unauthenticated(reason: &'static str, message: &str) -> Refusal {
-    Refusal::new(Code::Unauthenticated, reason, message)
+/// A call that is refused for who makes it.
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        let mut refusal = denied(&denial);
+        refusal.0.denied = true;
+        refusal
+    }
+}
+
+fn denied(denial: &Denial) -> Refusal {
+    let unauthenticated = |message: &str| Refusal::new(Code::Unauthenticated, denial.grounds.reason(), message);
+    let forbidden = |message| Refusal::new(Code::PermissionDenied, denial.grounds.reason(), message);
+    let caller = denial.caller.as_deref().unwrap_or_default();
+    match &denial.grounds {
+        Grounds::NoCredential { token: true } => unauthenticated("send `authorization: Bearer <token>`"),
+        Grounds::NoCredential { token: false } => unauthenticated("connect with a client certificate"),
+        Grounds::MalformedToken => unauthenticated("send exactly one `authorization: Bearer <token>`"),
+        Grounds::UnknownToken => unauthenticated("the bearer token is not known"),
+        Grounds::Certificate(problem) => {
+            unauthenticated(&format!("the client certificate {problem}")).fact("cause", problem.name())
+        }
+        Grounds::UnknownName => unauthenticated("no subject alternative name of the client certificate is a caller's")
+            .fact("cause", "unknown_name"),
+        Grounds::SeveralCallers => {
+            unauthenticated("the client certificate has the names of several callers").fact("cause", "several_callers")
+        }
+        Grounds::Disagreement => unauthenticated("token and client certificate are of different callers; send one"),
+        Grounds::NotAnOperator => {
+            forbidden(format!("caller {caller} is no operator; the configuration makes it one with `operator: true`"))
+                .fact("caller", caller)
+        }
+        Grounds::ModelNotAllowed { allowed } => {
+            let allowed = allowed.join(", ");
+            forbidden(format!("caller {caller} may not use this model; it may use {allowed}"))
+                .fact("caller", caller)
+                .fact("allowedModels", allowed)
+        }
+        Grounds::Quota(exceeded) => quota_exceeded(caller, exceeded),
+    }
+}
+
+fn quota_exceeded(caller: &str, exceeded: &Exceeded) -> Refusal {
+    let Exceeded { measure, limit, retry_after } = *exceeded;
+    let (quota, seconds) = (measure.name(), retry_after.as_secs_f64().ceil());
+    let mut refusal = Refusal::new(
+        Code::ResourceExhausted,
+        "CALLER_QUOTA_EXCEEDED",
+        format!("caller {caller} has used up its {quota} of {limit}; retry in {seconds} s"),
+    )
+    .fact("caller", caller)
+    .fact("quota", quota)
+    .fact("limit", limit.to_string())
+    .retry_after(retry_after);
+    refusal.0.details.add_quota_failure_violation(format!("caller:{caller}"), format!("{quota} of {limit}"));
+    refusal
 }
 
 /// An answer whose end is missing although nothing failed: our own fault, and never `OK`.

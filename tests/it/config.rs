@@ -4,7 +4,8 @@ use std::{fs, time::Duration};
 use sealane::{
     audit::{CheckpointCopy, Durability},
     azure::{Credential, PathStyle},
-    config::{self, CallerSettings, Config, Problems},
+    config::{self, Config, Problems},
+    identity::CallerSettings,
 };
 use sealane_core::{domain::ProcessingScope, router::Thresholds};
 use secrecy::ExposeSecret as _;
@@ -87,6 +88,7 @@ fn the_example_states_the_real_defaults() {
     assert_eq!(stated.thresholds, Thresholds::default());
     assert_eq!(stated.drain, default.drain);
     assert_eq!(stated.reflection, default.reflection);
+    assert_eq!(stated.region_status, default.region_status);
     assert_eq!(stated.images, default.images);
     assert_eq!(stated.extra_params.iter().flat_map(|(_, params)| params).count(), 0);
     for (stated, default) in stated.resources.iter().zip(&default.resources) {
@@ -173,7 +175,8 @@ listen: 0.0.0.0:50051
     let caller = |caller: &CallerSettings| (caller.name.to_string(), caller.policy.name.to_string(), caller.operator);
     let told: Vec<_> = config.callers.iter().map(caller).collect();
     assert_eq!(told, [("a".into(), "eu-only".into(), false), ("b".into(), "unrestricted".into(), true)]);
-    assert_eq!(config.warnings, Vec::<String>::new());
+    let plain = ["sealane.yaml:26: without `tls`, tokens and prompts travel in plain text"];
+    assert_eq!(config.warnings, plain);
 }
 
 #[test]
@@ -452,7 +455,11 @@ fn every_mistake_is_told_with_its_line() {
             with("callers: [{ name: a, token: { env: KEY }, policy: unrestricted, operator: sometimes }]\n"),
             "`sometimes` is neither `true` nor `false`\n  --> sealane.yaml:22:",
         ),
-        ("flag", with("reflection: maybe\n"), "`maybe` is neither `true` nor `false`\n  --> sealane.yaml:22:13"),
+        (
+            "flag",
+            with("reflection: maybe\n"),
+            "`maybe` is not an audience; there are `nobody`, `operators`, `callers`, `anyone`\n  --> sealane.yaml:22:13",
+        ),
         (
             "OTLP endpoint",
             with("telemetry: { otlp_endpoint: localhost }\n"),

@@ -9,6 +9,7 @@ mod conformance;
 mod dispatch;
 mod faults;
 mod grpc;
+mod identity;
 mod layers;
 mod policy;
 mod regions;

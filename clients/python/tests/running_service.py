@@ -30,10 +30,15 @@ models:
   - name: text-embedding-3-large
     kind: embedding
     targets: {embedding}
-callers:
-  - {{ name: tests, token: {{ env: CALLER_TOKEN }}, policy: unrestricted }}
+{access}
 failover: {{ first_content: 2s }}
 drain: {{ delay: 0s, grace: 1s }}
+"""
+
+
+TOKEN_ONLY = """\
+callers:
+  - { name: tests, token: { env: CALLER_TOKEN }, policy: unrestricted }
 """
 
 
@@ -78,8 +83,8 @@ class Service:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Service]:
-    """Starts everything on free loopback ports; logs go to `folder`."""
+def running(folder: Path, access: str = TOKEN_ONLY) -> Iterator[Service]:
+    """Starts everything on free loopback ports; logs go to `folder`. `access`: who may call, and TLS."""
     if not BINARY.exists():
         raise FileNotFoundError(f"{BINARY} is missing: run `cargo build`, or set SEALANE_BIN")
     with ExitStack() as stack:
@@ -87,13 +92,13 @@ def running(folder: Path) -> Iterator[Service]:
         started = stack.enter_context(_process(simulate, folder / "simulate.log"))
         regions = {one["region"]: Region(one["region"], one["endpoint"], one["control"]) for one in started["regions"]}
         config = folder / "sealane.yaml"
-        config.write_text(_config(regions), "utf-8")
+        config.write_text(_config(regions, access), "utf-8")
         serve = ["serve", "--config", str(config), "--listen", "127.0.0.1:0"]
         service = stack.enter_context(_process(serve, folder / "serve.log"))
         yield Service(service["listening"], regions)
 
 
-def _config(regions: dict[str, Region]) -> str:
+def _config(regions: dict[str, Region], access: str) -> str:
     def targets(deployment: str) -> str:
         return json.dumps([{"resource": name, "deployment": deployment, "sku": "Standard"} for name in regions])
 
@@ -107,6 +112,7 @@ def _config(regions: dict[str, Region]) -> str:
         chat=targets("gpt-4o"),
         mini=targets("gpt-4.1-mini"),
         embedding=targets("text-embedding-3-large"),
+        access=access,
     )
 
 

@@ -64,6 +64,13 @@ impl ChatRequest {
         let characters: usize = self.messages.iter().map(Message::characters).sum();
         characters.div_ceil(4) as u64
     }
+
+    /// Prompt tokens, and as many as the answer may have where the request caps it: what Azure's own limiter counts at
+    /// arrival (contract 5.1).
+    pub fn estimated_tokens(&self) -> u64 {
+        let answer = u64::from(self.max_output_tokens.unwrap_or(0)) * u64::from(self.expected_choices());
+        self.estimated_prompt_tokens().saturating_add(answer)
+    }
 }
 
 /// One turn of the conversation.
@@ -318,11 +325,16 @@ mod tests {
             tool_calls: vec![],
             tool_call_id: None,
         };
-        let tokens =
-            |message| ChatRequest { messages: vec![message], ..ChatRequest::default() }.estimated_prompt_tokens();
-        assert_eq!(tokens(message.clone()), 2);
+        let tokens = |message: &Message| {
+            ChatRequest { messages: vec![message.clone()], ..ChatRequest::default() }.estimated_prompt_tokens()
+        };
+        assert_eq!(tokens(&message), 2);
         let call = super::super::ToolCall { id: "1".into(), name: "look_up".into(), arguments_json: "{}".into() };
-        assert_eq!(tokens(Message { tool_calls: vec![call], ..message }), 4, "six, seven and two characters");
+        assert_eq!(tokens(&Message { tool_calls: vec![call], ..message.clone() }), 4, "six, seven and two characters");
+        let request = ChatRequest { messages: vec![message], ..ChatRequest::default() };
+        assert_eq!(request.estimated_tokens(), 2);
+        let capped = ChatRequest { max_output_tokens: Some(100), choice_count: Some(3), ..request };
+        assert_eq!(capped.estimated_tokens(), 302);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! What the service writes into its journal, for calls of every kind and end, and what it does when it cannot.
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sealane::{
     audit::{Attempt, AttemptKind, Event, Filter, Journal, Record, Settings, attempts, records},
-    grpc::{Caller, Callers, pb},
+    grpc::pb,
+    identity::CallerSettings,
 };
 use sealane_core::{
     domain::{FailureKind, ProcessingScope},
     policy::Policy,
+    quota::Allowance,
 };
 use tonic::{Request, metadata::MetadataValue};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::support::{
     scripted::{Line, Scripted},
-    service::{Service, Wanted, embed, eventually, hi, told},
+    service::{Service, Wanted, caller, embed, eventually, hi, told, with_token},
 };
 
 /// A service and its journal.
@@ -148,13 +150,14 @@ async fn a_caller_that_leaves_closes_the_record_of_its_attempt() {
 
 #[tokio::test]
 async fn refusals_are_evidence() {
-    let caller = |name: &str, operator, policy: Policy| Caller { name: name.into(), policy: policy.into(), operator };
     let us = Policy { name: "us-only".into(), boundaries: vec!["us".into()], ..Policy::unrestricted() };
     let regional = Policy { name: "narrow".into(), max_scope: ProcessingScope::Regional, ..Policy::unrestricted() };
-    let callers = Callers::Known(vec![
-        ("token-a".into(), caller("a", false, us)),
-        ("token-b".into(), caller("b", false, regional)),
-    ]);
+    let once = Allowance { calls_per_minute: Some(1), ..Allowance::default() };
+    let callers = vec![
+        CallerSettings { policy: us.into(), ..caller("a", "token-a") },
+        CallerSettings { policy: regional.into(), ..caller("b", "token-b") },
+        CallerSettings { allowance: once, models: Some(vec!["gpt-4o".into()]), ..caller("limited", "token-limited") },
+    ];
     let recorded = Recorded::start(Scripted::default(), Wanted { callers, ..Wanted::default() }).await;
     let mut client = recorded.service.inference().await;
     let mut asked = async |token: Option<&str>| {
@@ -173,6 +176,11 @@ async fn refusals_are_evidence() {
     let mut release = Request::new(pb::ReleaseRequest::default());
     release.metadata_mut().insert("authorization", "Bearer token-b".parse().unwrap());
     assert_eq!(told(&operator.release(release).await.unwrap_err()), "PermissionDenied NOT_AN_OPERATOR");
+    let other_model = with_token("token-limited", embed(&["text"]));
+    let refused = recorded.service.inference().await.embed(other_model).await.unwrap_err();
+    assert_eq!(told(&refused), "PermissionDenied MODEL_NOT_ALLOWED");
+    assert_eq!(asked(Some("token-limited")).await, "served");
+    assert_eq!(asked(Some("token-limited")).await, "ResourceExhausted CALLER_QUOTA_EXCEEDED");
 
     let rows = recorded.rows().await;
     let said: Vec<_> = rows.iter().map(|row| format!("{}: {}", row.call().caller, tell(row))).collect();
@@ -182,6 +190,9 @@ async fn refusals_are_evidence() {
         "a: denied NO_ELIGIBLE_REGION",
         "b: swedencentral route served",
         "b: denied NOT_AN_OPERATOR",
+        "limited: denied MODEL_NOT_ALLOWED",
+        "limited: swedencentral route served",
+        "limited: denied CALLER_QUOTA_EXCEEDED",
     ];
     assert_eq!(said, expected);
     let AttemptKind::Denied { decision } = &rows[2].kind else { panic!("{rows:?}") };
@@ -189,14 +200,12 @@ async fn refusals_are_evidence() {
     let why = "outside the policy's data boundaries";
     let targets = ["swedencentral/gpt-4o-deployment", "francecentral/gpt-4o-deployment"];
     assert_eq!(refused, targets.map(|target| format!("{target}: {why}")));
-    assert_eq!(recorded.service.upstream.regions_seen(), ["swedencentral"]);
+    assert_eq!(recorded.service.upstream.regions_seen(), ["swedencentral", "swedencentral"]);
 }
 
 #[tokio::test]
 async fn a_flood_of_strangers_does_not_fill_the_journal() {
-    let policy = Arc::new(Policy::unrestricted());
-    let caller = Caller { name: "a".into(), policy, operator: false };
-    let wanted = Wanted { callers: Callers::Known(vec![("token-a".into(), caller)]), ..Wanted::default() };
+    let wanted = Wanted { callers: vec![caller("a", "token-a")], ..Wanted::default() };
     let recorded = Recorded::start(Scripted::default(), wanted).await;
     let mut client = recorded.service.inference().await;
     for _ in 0..500 {

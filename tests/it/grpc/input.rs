@@ -1,15 +1,12 @@
 //! Bad input of every kind: a precise error that names the field, and the server lives on.
-use std::sync::Arc;
-
 use prost::Message as _;
-use sealane::grpc::{Caller, Callers, pb};
-use sealane_core::policy::Policy;
+use sealane::grpc::pb;
 use tonic::{Request, metadata::MetadataValue};
 use tonic_types::StatusExt as _;
 
 use crate::support::{
     scripted::Scripted,
-    service::{Service, Wanted, embed, hi, told, user},
+    service::{Service, Wanted, caller, embed, hi, told, user, with_token},
 };
 
 fn chat(change: impl FnOnce(&mut pb::CompleteRequest)) -> pb::CompleteRequest {
@@ -305,21 +302,15 @@ mod raw {
 
 #[tokio::test]
 async fn only_known_callers_are_served_where_callers_are_configured() {
-    let caller = Caller { name: "engine".into(), policy: Arc::new(Policy::unrestricted()), operator: false };
-    let callers = Callers::Known(vec![("secret-token".into(), caller)]);
+    let callers = vec![caller("engine", "secret-token")];
     let service = Service::start_as(Scripted::default(), Wanted { callers, ..Wanted::default() }).await;
     let mut client = service.inference().await;
     assert_eq!(told(&client.complete(hi()).await.unwrap_err()), "Unauthenticated MISSING_TOKEN");
-    let with_token = |token: &str| {
-        let mut request = Request::new(hi());
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        request
-    };
-    let refused = client.complete(with_token("guess")).await.unwrap_err();
+    let refused = client.complete(with_token("guess", hi())).await.unwrap_err();
     assert_eq!(told(&refused), "Unauthenticated INVALID_TOKEN");
     assert!(!format!("{refused:?}").contains("guess"), "the token is not repeated");
     let status = service.regions().await.region_status(pb::RegionStatusRequest::default()).await.unwrap_err();
     assert_eq!(told(&status), "Unauthenticated MISSING_TOKEN");
     assert!(service.upstream.seen().is_empty());
-    client.complete(with_token("secret-token")).await.unwrap();
+    client.complete(with_token("secret-token", hi())).await.unwrap();
 }

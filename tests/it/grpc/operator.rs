@@ -1,10 +1,9 @@
 //! OperatorService: drain, release, validate, and who may.
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use sealane::grpc::{Caller, Callers, pb};
+use sealane::{grpc::pb, identity::CallerSettings};
 use sealane_core::{
     domain::FailureKind,
-    policy::Policy,
     router::{Thresholds, Validation},
 };
 use tonic::{Code, Request};
@@ -15,7 +14,7 @@ use crate::support::{
         Line::{Fails, Hangs, Says},
         Scripted,
     },
-    service::{Service, Wanted, embed, eventually, hi, told, without_test_calls},
+    service::{Service, Wanted, caller, embed, eventually, hi, told, with_token, without_test_calls},
 };
 
 const P: &str = "swedencentral";
@@ -123,31 +122,23 @@ async fn what_cannot_be_meant_is_refused() {
 
 #[tokio::test]
 async fn only_an_operator_may() {
-    let caller =
-        |name: &str, operator| Caller { name: name.into(), policy: Arc::new(Policy::unrestricted()), operator };
-    let callers =
-        vec![("engine-token".into(), caller("engine", false)), ("on-call-token".into(), caller("on-call", true))];
-    let wanted = Wanted { callers: Callers::Known(callers), ..Wanted::default() };
+    let on_call = CallerSettings { operator: true, ..caller("on-call", "on-call-token") };
+    let wanted = Wanted { callers: vec![caller("engine", "engine-token"), on_call], ..Wanted::default() };
     let service = Service::start_as(Scripted::default(), wanted).await;
     let mut operator = service.operator().await;
-    fn with<T>(token: &str, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-        request
-    }
     let release = pb::ReleaseRequest { selector: selector(P, "", ""), reason: "because".into() };
     let refusals = [
-        operator.drain(with("engine-token", drain(selector(P, "", ""), 60))).await.unwrap_err(),
-        operator.release(with("engine-token", release.clone())).await.unwrap_err(),
-        operator.validate(with("engine-token", validate(selector(P, "", "")))).await.unwrap_err(),
+        operator.drain(with_token("engine-token", drain(selector(P, "", ""), 60))).await.unwrap_err(),
+        operator.release(with_token("engine-token", release.clone())).await.unwrap_err(),
+        operator.validate(with_token("engine-token", validate(selector(P, "", "")))).await.unwrap_err(),
     ];
     for refused in refusals {
         assert_eq!(told(&refused), "PermissionDenied NOT_AN_OPERATOR");
         assert_eq!(refused.get_error_details().error_info().unwrap().metadata["caller"], "engine");
     }
     assert_eq!(told(&operator.release(release.clone()).await.unwrap_err()), "Unauthenticated MISSING_TOKEN");
-    operator.drain(with("on-call-token", drain(selector(P, "", ""), 60))).await.unwrap();
-    operator.release(with("on-call-token", release)).await.unwrap();
+    operator.drain(with_token("on-call-token", drain(selector(P, "", ""), 60))).await.unwrap();
+    operator.release(with_token("on-call-token", release)).await.unwrap();
 }
 
 /// Test calls come only when ordered, and follow each other at once.

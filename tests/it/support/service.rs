@@ -5,13 +5,16 @@ use sealane::{
     audit::Journal,
     clock::Clock,
     grpc::{
-        Caller, Callers, DeadlineRules, InferenceRules, Trail,
+        DeadlineRules, Gate, InferenceRules, Trail,
         pb::{
             self, inference_service_client::InferenceServiceClient, operator_service_client::OperatorServiceClient,
             region_service_client::RegionServiceClient,
         },
     },
+    identity::{Audience, CallerSettings, Callers},
+    secret::{Form, Secret},
     server::{Server, ServerSettings},
+    tls::TlsSettings,
 };
 use sealane_core::{
     domain::{ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream},
@@ -19,7 +22,7 @@ use sealane_core::{
     router::{Router, Routes, Testing, Thresholds},
 };
 use tokio::{sync::oneshot, task::JoinHandle};
-use tonic::{Status, transport::Channel};
+use tonic::{Request, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
 use super::scripted::Scripted;
@@ -34,7 +37,12 @@ pub struct Service {
 
 /// How a test wants it.
 pub struct Wanted {
-    pub callers: Callers,
+    /// None: anyone.
+    pub callers: Vec<CallerSettings>,
+    pub tls: Option<TlsSettings>,
+    pub region_status: Audience,
+    pub reflection: Audience,
+    /// Of anyone.
     pub policy: Policy,
     pub max_request_bytes: usize,
     pub max_response_bytes: usize,
@@ -48,10 +56,12 @@ pub struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        let policy = Policy::unrestricted();
         Self {
-            callers: Callers::Anyone(Caller { name: "".into(), policy: Arc::new(policy.clone()), operator: true }),
-            policy,
+            callers: vec![],
+            tls: None,
+            region_status: Audience::Callers,
+            reflection: Audience::Anyone,
+            policy: Policy::unrestricted(),
             max_request_bytes: 1 << 20,
             max_response_bytes: 1 << 20,
             upstream_stream: UpstreamStream::Auto,
@@ -62,6 +72,26 @@ impl Default for Wanted {
             journal: None,
         }
     }
+}
+
+/// A caller that may do what it likes but act on the router, with one token.
+pub fn caller(name: &str, token: &str) -> CallerSettings {
+    CallerSettings {
+        name: name.into(),
+        tokens: vec![Secret::fixed(token, Form::Word).unwrap()],
+        certificate_names: vec![],
+        policy: Arc::new(Policy::unrestricted()),
+        operator: false,
+        models: None,
+        allowance: Default::default(),
+    }
+}
+
+/// A request that shows this token.
+pub fn with_token<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
 }
 
 /// For tests that count what reaches a region: nothing does but callers' work.
@@ -107,12 +137,12 @@ impl Service {
 
     pub async fn start_as(upstream: Scripted, wanted: Wanted) -> Self {
         let deadlines = DeadlineRules { default: Duration::from_secs(60), longest: Duration::from_secs(600) };
-        let callers = match wanted.callers {
-            Callers::Anyone(caller) => Callers::Anyone(Caller { policy: Arc::new(wanted.policy), ..caller }),
-            known => known,
+        let callers = match &wanted.callers[..] {
+            [] => Callers::anyone(Arc::new(wanted.policy)),
+            known => Callers::known(known),
         };
         let rules = InferenceRules {
-            callers,
+            gate: Gate::new(Arc::new(callers), wanted.region_status),
             unary_deadlines: deadlines,
             stream_deadlines: deadlines,
             regions: vec!["swedencentral".into(), "francecentral".into()],
@@ -130,7 +160,8 @@ impl Service {
             rules: Arc::new(rules),
             max_request_bytes: wanted.max_request_bytes,
             max_concurrent_streams: 256,
-            reflection: true,
+            tls: wanted.tls,
+            reflection: wanted.reflection,
             state_file: None,
             upstream_hold_down: wanted.upstream_hold_down,
             drain_delay: wanted.drain_delay,

@@ -81,7 +81,7 @@ class NoEligibleRegionError(FailedPreconditionError):
 
 
 class UnauthenticatedError(SealaneError):
-    """The bearer token is missing or not known. Supply another."""
+    """Neither token nor client certificate proves who calls; `reason` says why. Supply another."""
 
 
 class PermissionDeniedError(SealaneError):

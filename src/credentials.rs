@@ -1,0 +1,48 @@
+//! Credentials that change while the service runs: certificates, authorities and tokens, read again from their files.
+use std::{sync::Arc, time::Duration};
+
+use tracing::{info, warn};
+
+use crate::{clock::Clock, identity::Callers, secret::Rotation, tls::ServerTls};
+
+/// How often the files are looked at. They are small, and comparing their content misses no change, whatever the file
+/// system says of times.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Everything that proves who somebody is, towards callers and of callers.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    tls: Option<Arc<ServerTls>>,
+    callers: Arc<Callers>,
+}
+
+impl Credentials {
+    /// Those of a service.
+    pub fn new(tls: Option<Arc<ServerTls>>, callers: Arc<Callers>) -> Self {
+        Self { tls, callers }
+    }
+
+    /// Reads every file again and takes over what changed. No call is interrupted: connections keep what they were
+    /// made with, but are judged by what is believed now. What cannot be used changes nothing. Blocks on files.
+    pub fn rotate(&self) -> Rotation {
+        let tls = self.tls.as_ref().map(|tls| tls.rotate(Clock::today())).unwrap_or_default();
+        tls.and(self.callers.rotate())
+    }
+
+    /// Rotates whenever a file changes, for ever. Each change is told once, and so is each problem.
+    pub async fn keep_fresh(&self) {
+        let mut told = Vec::new();
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let credentials = self.clone();
+            let Ok(rotation) = tokio::task::spawn_blocking(move || credentials.rotate()).await else { continue };
+            for what in &rotation.renewed {
+                info!(what, "read again and in use");
+            }
+            for problem in rotation.kept.iter().filter(|problem| !told.contains(*problem)) {
+                warn!(problem, "cannot be used as it is now; the old one stays in use");
+            }
+            told = rotation.kept;
+        }
+    }
+}
