@@ -53,6 +53,10 @@ test-clients: ## Run the Python and Go clients against the real server
 sim: ## Play outages against the router, 10 000 seeds of 2 h, and print which claims hold (ARGS='--seeds 500')
 	$(CARGO) run --locked --quiet --release -p sealane-sim -- $(ARGS)
 
+.PHONY: residency
+residency: ## Play a million random cases against the policies and print what they met (half a minute)
+	SEALANE_RESIDENCY_CASES=1000000 $(CARGO) test --locked -p sealane-core residency -- --nocapture
+
 .PHONY: bench
 bench: ## Measure the release binary on loopback beside nginx and a minimal gRPC gateway (ARGS=--quick)
 	scripts/bench.sh $(ARGS)

@@ -7,8 +7,8 @@ use std::{
 use futures_util::StreamExt as _;
 use sealane_core::{
     domain::{
-        AttemptLimits, BadResponse, ChatEvent, ChatRequest, EmbedRequest, Failure, FailureKind, Message, ModelKind,
-        Part, Role, Silence, Target,
+        AttemptLimits, BadResponse, ChatEvent, ChatRequest, EmbedRequest, Evidence, Failure, FailureKind, Message,
+        ModelKind, Part, Role, Silence, Target,
     },
     router::{TestKind, TestOrder, TestResult},
 };
@@ -36,8 +36,9 @@ const TO_THE_END: Duration = Duration::from_secs(5);
 pub fn make<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>, order: TestOrder) {
     let dispatcher = Arc::clone(dispatcher);
     tokio::spawn(async move {
-        let result = run(&dispatcher, &order).await;
+        let (result, evidence) = run(&dispatcher, &order).await;
         let target = order.target.target();
+        dispatcher.heed(target, &evidence, None);
         debug!(
             model = &*target.model,
             region = &*target.region,
@@ -54,7 +55,15 @@ pub fn make<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>, order: TestOrder) {
     });
 }
 
-async fn run<U: Upstream>(dispatcher: &Dispatcher<U>, order: &TestOrder) -> TestResult {
+/// What a test call that passed has shown.
+#[derive(Default)]
+struct Passed {
+    first_content: Duration,
+    tokens: u64,
+    evidence: Evidence,
+}
+
+async fn run<U: Upstream>(dispatcher: &Dispatcher<U>, order: &TestOrder) -> (TestResult, Evidence) {
     let upstream = dispatcher.upstream();
     let limits = AttemptLimits { first_content: order.limit, stall: TO_THE_END, total: order.limit + TO_THE_END };
     let attempt = AttemptOrder {
@@ -67,15 +76,24 @@ async fn run<U: Upstream>(dispatcher: &Dispatcher<U>, order: &TestOrder) -> Test
     // The upstream keeps these limits itself; this is for the one that does not.
     let answer = timeout(limits.total, async {
         match (order.kind, order.target.target().kind) {
-            (TestKind::Cheap, _) => upstream.list_models(&attempt).await.map(|()| (started.elapsed(), 0)),
+            (TestKind::Cheap, _) => {
+                upstream.list_models(&attempt).await?;
+                Ok(Passed { first_content: started.elapsed(), ..Passed::default() })
+            }
             (TestKind::Deep, ModelKind::Chat) => chat(dispatcher, &attempt, started).await,
             (TestKind::Deep, ModelKind::Embedding) => embed(upstream, &attempt, started).await,
         }
     });
     match answer.await {
-        Ok(Ok((first_content, tokens))) => TestResult::Passed { first_content, tokens },
-        Ok(Err(failure)) => TestResult::Failed(failure),
-        Err(_) => TestResult::Failed(Failure::without_response(FailureKind::Silence(Silence::Total))),
+        Ok(Ok(Passed { first_content, tokens, evidence })) => (TestResult::Passed { first_content, tokens }, evidence),
+        Ok(Err(failure)) => {
+            let evidence = (*failure.evidence).clone();
+            (TestResult::Failed(failure), evidence)
+        }
+        Err(_) => {
+            let silent = Failure::without_response(FailureKind::Silence(Silence::Total));
+            (TestResult::Failed(silent), Evidence::default())
+        }
     }
 }
 
@@ -83,7 +101,7 @@ async fn chat<U: Upstream>(
     dispatcher: &Dispatcher<U>,
     order: &AttemptOrder,
     started: Instant,
-) -> Result<(Duration, u64), Failure> {
+) -> Result<Passed, Failure> {
     let target = order.target.target();
     let mut answer = dispatcher.upstream().stream_chat(order, question(target)).await?;
     let (mut first_content, mut tokens) = (None, 0);
@@ -100,13 +118,14 @@ async fn chat<U: Upstream>(
     }
     // The stream says by its end that every choice has its finish reason, which is content.
     let nothing = || Failure::without_response(FailureKind::BadResponse(BadResponse::MissingChoices));
-    Ok((first_content.ok_or_else(nothing)?, tokens))
+    Ok(Passed { first_content: first_content.ok_or_else(nothing)?, tokens, evidence: answer.evidence })
 }
 
-async fn embed<U: Upstream>(upstream: &U, order: &AttemptOrder, started: Instant) -> Result<(Duration, u64), Failure> {
+async fn embed<U: Upstream>(upstream: &U, order: &AttemptOrder, started: Instant) -> Result<Passed, Failure> {
     let request = EmbedRequest { inputs: vec![NEUTRAL_TEXT.to_owned()], ..EmbedRequest::default() };
     let reply = upstream.embed(order, &request).await?;
-    Ok((started.elapsed(), reply.usage.total_tokens))
+    let tokens = reply.usage.total_tokens;
+    Ok(Passed { first_content: started.elapsed(), tokens, evidence: reply.evidence })
 }
 
 fn question(target: &Target) -> &'static ChatRequest {

@@ -28,6 +28,7 @@ fn target(id: u16) -> Target {
         upstream_stream: UpstreamStream::Auto,
         version: None,
         embedding_space: "".into(),
+        claims: Default::default(),
     }
 }
 

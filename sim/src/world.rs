@@ -227,6 +227,7 @@ pub fn routes(deployments: &[Deployment]) -> Routes {
             upstream_stream: UpstreamStream::Auto,
             version: None,
             embedding_space: if deployment.kind == ModelKind::Chat { "".into() } else { "e3/1/256".into() },
+            claims: Default::default(),
         }
     });
     let targets: Vec<Target> = targets.collect();

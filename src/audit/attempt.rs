@@ -51,6 +51,15 @@ pub enum ScopeEvidence {
     Arm,
 }
 
+impl From<sealane_core::domain::ScopeEvidence> for ScopeEvidence {
+    fn from(evidence: sealane_core::domain::ScopeEvidence) -> Self {
+        match evidence {
+            sealane_core::domain::ScopeEvidence::Declared => Self::Declared,
+            sealane_core::domain::ScopeEvidence::Arm => Self::Arm,
+        }
+    }
+}
+
 /// Who calls, for what, under which rules: shared by the records of one call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallFacts {

@@ -420,7 +420,7 @@ fn unencodable() -> Failure {
 }
 
 /// The whole body, if it is within the limit and in time.
-async fn read(response: Response, limit: usize, until: Instant) -> Result<Bytes, FailureKind> {
+pub(super) async fn read(response: Response, limit: usize, until: Instant) -> Result<Bytes, FailureKind> {
     let too_large = || FailureKind::BadResponse(BadResponse::TooLarge);
     let length = response.content_length().and_then(|length| usize::try_from(length).ok());
     if length.is_some_and(|length| length > limit) {

@@ -2,7 +2,9 @@
 //!
 //! `client` makes the attempts; `request` and `reply` translate between the domain and Azure's JSON (`wire`, `filters`), `sse`
 //! and `stream` read streamed answers, `failure` is the table of everything that can go wrong, `limits` reads the
-//! headers, `resolver` guards the addresses.
+//! headers, `resolver` guards the addresses. `arm` reads Azure's control plane,
+//! for `sealane check --azure`.
+mod arm;
 mod client;
 mod failure;
 mod filters;
@@ -15,6 +17,7 @@ mod sse;
 mod stream;
 mod wire;
 
+pub use arm::{Arm, ArmAccount, ArmDeployment, ArmError, ArmResource};
 pub use client::{Azure, BuildError, Successors};
 pub use resolver::ForbiddenAddress;
 pub use settings::{Credential, PathStyle, ResourceSettings, ResponseBounds};

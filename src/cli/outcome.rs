@@ -15,7 +15,7 @@ Exit codes:
   2  wrong usage
   3  the configuration is invalid
   4  the service, or a resource, cannot be reached
-  5  not healthy; for `audit`: the journal is not intact
+  5  not healthy; for `audit`: the journal is not intact; for `check`: nothing is permitted, or Azure says otherwise
 `healthcheck` has grpc_health_probe's codes instead: 0 serving, 1 usage, 2 connection, 3 call failed, 4 not serving.";
 
 /// How a command ended.

@@ -2,7 +2,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use sealane_core::{
-    domain::{RoutingOptions, normalise_region},
+    domain::{is_data_class, normalise_region},
     policy::Policy,
     quota::Allowance,
     router::{Route, Routes},
@@ -33,8 +33,11 @@ pub(super) struct Access {
     pub(super) callers: Vec<CallerSettings>,
 }
 
+/// A policy that has a name, whatever else is wrong with it.
 struct Known {
-    policy: Arc<Policy>,
+    name: Arc<str>,
+    /// `None` if it was refused; callers may still refer to it without a second complaint.
+    policy: Option<Arc<Policy>>,
     place: Place,
 }
 
@@ -62,7 +65,7 @@ pub(super) fn check(
     };
     let callers = callers(file, &policies, routes, secrets, findings);
     Some(Access {
-        policies: policies.into_iter().map(|known| known.policy).collect(),
+        policies: policies.into_iter().filter_map(|known| known.policy).collect(),
         default_policy: default_policy?,
         callers,
     })
@@ -80,55 +83,93 @@ pub(super) fn listen(file: &File, findings: &mut Findings<'_>) -> Option<SocketA
 fn policies(entries: &[PolicyEntry], findings: &mut Findings<'_>) -> Vec<Known> {
     let mut all: Vec<Known> = Vec::new();
     for entry in entries {
-        let name = entry.name.take(findings);
-        let regions = entry.regions.iter().filter_map(|region| region.take(findings));
-        let regions = regions.map(|region| normalise_region(region).into()).collect();
-        let boundaries = entry.boundaries.iter().filter_map(|label| label.take(findings));
-        let boundaries = boundaries.map(|label| label.as_str().into()).collect();
-        let (max_scope, audit_required) = (entry.max_scope.take(findings), entry.audit_required.take(findings));
-        let (Some(name), Some(max_scope), Some(audit_required)) = (name, max_scope, audit_required) else { continue };
+        let policy = policy(entry, findings);
+        let Some(name) = entry.name.peek() else { continue };
         let place = entry.name.place;
         if name == UNRESTRICTED {
             findings.refuse(place, "`unrestricted` is built in; name this policy otherwise");
             continue;
         }
-        if let Some(first) = all.iter().find(|known| *known.policy.name == **name) {
+        if let Some(first) = all.iter().find(|known| *known.name == **name) {
             let line = first.place.line;
             findings.refuse(place, format!("policy `{name}` is already defined on line {line}"));
             continue;
         }
-        let policy = Policy {
-            name: name.as_str().into(),
-            regions,
-            boundaries,
-            max_scope: *max_scope,
-            audit_required: *audit_required,
-        };
-        all.push(Known { policy: Arc::new(policy), place });
+        all.push(Known { name: name.as_str().into(), policy: policy.map(Arc::new), place });
     }
     all
 }
 
+/// `None` if any of it cannot be read: a policy without one of its regions would be another policy.
+fn policy(entry: &PolicyEntry, findings: &mut Findings<'_>) -> Option<Policy> {
+    let name = entry.name.take(findings);
+    let regions = all_of(&entry.regions, |region| normalise_region(region).into(), findings);
+    let boundaries = all_of(&entry.boundaries, |label| label.as_str().into(), findings);
+    let max_scope = entry.max_scope.take(findings);
+    let audit_required = entry.audit_required.take(findings);
+    for class in entry.data_classes.iter().filter(|class| class.peek().is_some_and(|name| !is_data_class(name))) {
+        findings.refuse(class.place, "a data class is named by 1 to 64 printable ASCII characters");
+    }
+    let data_classes = all_of(&entry.data_classes, |class| class.as_str().into(), findings);
+    let required = match &entry.require_data_class {
+        // Whoever lists the classes that are fit does not mean that undeclared data is.
+        None => Some(!entry.data_classes.is_empty()),
+        Some(setting) => setting.take(findings).copied(),
+    };
+    Some(Policy {
+        name: name?.as_str().into(),
+        regions: regions?,
+        boundaries: boundaries?,
+        max_scope: *max_scope?,
+        data_classes: data_classes?,
+        requires_data_class: required?,
+        audit_required: *audit_required?,
+    })
+}
+
+/// Every entry of a list; `None` if one cannot be read, which would leave a list that means something else.
+fn all_of(
+    list: &[Setting<String>],
+    read: impl Fn(&String) -> Arc<str>,
+    findings: &mut Findings<'_>,
+) -> Option<Vec<Arc<str>>> {
+    let read: Vec<_> = list.iter().filter_map(|setting| setting.take(findings)).map(read).collect();
+    (read.len() == list.len()).then_some(read)
+}
+
 /// Start-up is refused when a policy permits no model at all; other gaps are told, and answered call by call.
 fn check_reach(known: &Known, routes: &Routes, findings: &mut Findings<'_>) {
-    let name = &known.policy.name;
-    let closed: Vec<_> = routes.all().iter().filter(|route| !reaches(&known.policy, route, routes)).collect();
+    let Some(policy) = &known.policy else { return };
+    let name = &known.name;
+    let closed: Vec<_> = routes.all().iter().filter(|route| !reaches(policy, route, routes)).collect();
     if closed.len() == routes.all().len() {
-        findings.refuse(known.place, format!("policy `{name}` permits no target of any model"));
+        let why: Vec<_> = closed.iter().map(|route| refusals(policy, route, routes)).collect();
+        let why = why.join("; ");
+        findings.refuse(known.place, format!("policy `{name}` permits no target of any model ({policy}): {why}"));
         return;
     }
     for route in closed {
-        let model = &route.model;
+        let (model, why) = (&route.model, refusals(policy, route, routes));
         findings.warn(
             known.place,
-            format_args!("policy `{name}` permits no target of model `{model}`: it answers FAILED_PRECONDITION"),
+            format_args!(
+                "policy `{name}` permits no target of model `{model}`: it answers FAILED_PRECONDITION ({why})"
+            ),
         );
     }
 }
 
 fn reaches(policy: &Policy, route: &Route, routes: &Routes) -> bool {
-    let mut targets = route.targets.iter().filter_map(|id| routes.targets().get(usize::from(id.0)));
-    targets.any(|target| policy.permit(target, &RoutingOptions::default()).is_ok())
+    routes.targets_of(route).any(|target| policy.permits(target).is_ok())
+}
+
+/// Every target of a route and why the policy does not permit it.
+fn refusals(policy: &Policy, route: &Route, routes: &Routes) -> String {
+    let told = routes.targets_of(route).filter_map(|target| {
+        let refusal = policy.permits(target).err()?;
+        Some(format!("`{}` at `{}` in {}: {refusal}", target.deployment, target.resource, target.region))
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// Names that no target carries are most often misspelt.
@@ -161,13 +202,13 @@ fn find(name: &str, place: Place, policies: &[Known], findings: &mut Findings<'_
     if name == UNRESTRICTED {
         return Some(Arc::new(Policy::unrestricted()));
     }
-    let found = policies.iter().find(|known| *known.policy.name == *name);
+    let found = policies.iter().find(|known| *known.name == *name);
     if found.is_none() {
-        let mut names: Vec<&str> = policies.iter().map(|known| &*known.policy.name).collect();
+        let mut names: Vec<&str> = policies.iter().map(|known| &*known.name).collect();
         names.push(UNRESTRICTED);
         findings.refuse(place, format!("there is no policy `{name}`{}", suggest(name, &names)));
     }
-    found.map(|known| Arc::clone(&known.policy))
+    found.and_then(|known| known.policy.clone())
 }
 
 fn callers(

@@ -3,7 +3,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use schemars::JsonSchema;
 use sealane_core::{
-    domain::{ModelKind, OnVersionMismatch, ProcessingScope, Sku, UpstreamStream},
+    domain::{ModelKind, OnMismatch, OnVersionMismatch, ProcessingScope, Sku, UpstreamStream},
     router::Thresholds,
 };
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,16 @@ pub(super) struct File {
     /// this file's folder. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) state_file: Option<Setting<String>>,
+    /// Where `sealane check --azure` keeps what Azure's control plane confirmed, so that the service knows; relative to
+    /// this file's folder. What was confirmed more than 30 days ago counts no more. Default: nowhere; every scope then
+    /// counts as declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scope_evidence_file: Option<Setting<String>>,
+    /// What follows when Azure's answers contradict this file (another region, another deployment, a spillover that is
+    /// not declared): `alarm`, or `quarantine`, which also takes the target out of its routes until an operator releases
+    /// it or the service starts anew. Default alarm.
+    #[serde(default = "alarm")]
+    pub(super) on_region_mismatch: Setting<OnMismatch>,
     /// The audit journal. Default: none is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) audit: Option<Audit>,
@@ -85,6 +95,9 @@ pub(super) struct Resource {
     pub(super) endpoint: Setting<String>,
     /// How the service proves itself there.
     pub(super) auth: Auth,
+    /// Where Azure's control plane knows it, for `sealane check --azure`. Default: it is not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) arm: Option<Arm>,
     /// Addresses of chat completions.
     #[serde(default)]
     pub(super) chat: OperationPath,
@@ -94,9 +107,30 @@ pub(super) struct Resource {
     /// Permits an `http:` endpoint that is not on loopback: keys and prompts then travel in the clear. Default false.
     #[serde(default = "no")]
     pub(super) allow_insecure: Setting<bool>,
+    /// The same as the key of this name at the top, for this resource. Default: as there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) on_region_mismatch: Option<Setting<OnMismatch>>,
     /// Limit for DNS, TCP and TLS together. Default 2s.
     #[serde(default = "default_connect_timeout")]
     pub(super) connect_timeout: Setting<Duration>,
+}
+
+/// Where Azure's control plane (ARM) knows a resource.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Arm {
+    /// Subscription id.
+    pub(super) subscription: Setting<String>,
+    /// Resource group.
+    pub(super) resource_group: Setting<String>,
+    /// Name of the Azure OpenAI account.
+    pub(super) account: Setting<String>,
+}
+
+impl Arm {
+    fn names(&mut self) -> [&mut Setting<String>; 3] {
+        [&mut self.subscription, &mut self.resource_group, &mut self.account]
+    }
 }
 
 /// How the service proves itself to a resource.
@@ -140,7 +174,7 @@ pub(super) struct Model {
     pub(super) version: Option<Setting<String>>,
     /// What an answer of another version than `version` means: `alarm`, or `fail`, and the next target is tried.
     /// Default alarm.
-    #[serde(default = "alarm")]
+    #[serde(default = "version_alarm")]
     pub(super) on_version_mismatch: Setting<OnVersionMismatch>,
     /// Names that requests may pass in `extra_params`. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -212,6 +246,12 @@ pub(super) struct PolicyEntry {
     /// Widest processing scope: `regional`, `data_zone` or `global`. Default regional.
     #[serde(default = "regional")]
     pub(super) max_scope: Setting<ProcessingScope>,
+    /// Classes of data that calls may declare in `routing.data_class`. Default: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) data_classes: Vec<Setting<String>>,
+    /// A call must declare its class of data. Default: true where `data_classes` are listed, else false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) require_data_class: Option<Setting<bool>>,
     /// Where there is a journal (`audit`): refuse calls while it cannot record them. Default true.
     #[serde(default = "yes")]
     pub(super) audit_required: Setting<bool>,
@@ -388,6 +428,9 @@ impl File {
         for resource in &mut self.resources {
             resource.endpoint = "***".to_owned().into();
             resource.auth.api_key.redact();
+            for name in resource.arm.iter_mut().flat_map(Arm::names) {
+                *name = "***".to_owned().into();
+            }
         }
         for caller in &mut self.callers {
             caller.token.iter_mut().chain(&mut caller.tokens).for_each(SecretRef::redact);
@@ -428,12 +471,16 @@ fn auto() -> Setting<UpstreamStream> {
     UpstreamStream::Auto.into()
 }
 
-fn alarm() -> Setting<OnVersionMismatch> {
+fn version_alarm() -> Setting<OnVersionMismatch> {
     OnVersionMismatch::Alarm.into()
 }
 
 fn regional() -> Setting<ProcessingScope> {
     ProcessingScope::Regional.into()
+}
+
+fn alarm() -> Setting<OnMismatch> {
+    OnMismatch::Alarm.into()
 }
 
 impl Default for OperationPath {

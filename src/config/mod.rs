@@ -1,10 +1,12 @@
 //! The configuration: one YAML file becomes one checked value.
 //!
 //! `file` is the file as written, `value` how single values are written; `resources`, `routes`, `access` and `tls` check
-//! what the file says, each adding what it finds to one list, so that all problems are told at once; `settings` does the
+//! what the file says, each adding what it finds to one list, so that all problems are told at once; `evidence` is what
+//! Azure's control plane confirmed of it; `settings` does the
 //! rest. Secrets are references, resolved here and never printed.
 mod access;
 mod audit;
+mod evidence;
 mod file;
 mod problem;
 mod resources;
@@ -19,6 +21,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use sealane_core::{
@@ -27,12 +30,13 @@ use sealane_core::{
 };
 
 pub use audit::AuditSettings;
+pub use evidence::{Confirmed, write_scope_evidence};
 pub use problem::{ConfigError, Place, Problem, Problems};
 pub use settings::{Drain, Images, Limits, Telemetry};
 
-use self::{file::File, problem::Findings, secret::Secrets};
+use self::{evidence::Evidence, file::File, problem::Findings, secret::Secrets};
 use crate::{
-    azure::ResourceSettings,
+    azure::{ArmAccount, ResourceSettings},
     identity::{Audience, CallerSettings},
     tls::TlsSettings,
 };
@@ -44,6 +48,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Azure OpenAI resources, in the order of the file; targets name them by index.
     pub resources: Vec<ResourceSettings>,
+    /// Where Azure's control plane knows the resources, in the same order; `None`: it is not asked.
+    pub arm_accounts: Vec<Option<ArmAccount>>,
     /// Models and their targets.
     pub routes: Routes,
     /// Every configured policy; `unrestricted` is not among them.
@@ -62,6 +68,8 @@ pub struct Config {
     pub thresholds: Thresholds,
     /// Where standings are kept from one process to the next; `None`: nowhere.
     pub state_file: Option<PathBuf>,
+    /// Where `sealane check --azure` keeps what it confirmed; `None`: nowhere.
+    pub scope_evidence_file: Option<PathBuf>,
     /// Where the audit journal is kept; `None`: nowhere.
     pub audit: Option<AuditSettings>,
     /// How the service stops.
@@ -99,14 +107,15 @@ impl Config {
         let mut findings = Findings::new(text, source_name);
         let Some(file) = parse(text, &mut findings) else { return Err(findings.into_problems()) };
         let secrets = Secrets::new(&env, Path::new(source_name).parent().unwrap_or(Path::new("")));
-        let resources = resources::check(&file.resources, &secrets, &mut findings);
-        let routes = routes::check(&file.models, &resources, &mut findings);
+        let resources = resources::check(&file, &secrets, &mut findings);
+        let folder = Path::new(source_name).parent().unwrap_or(Path::new(""));
+        let evidence = Evidence::load(&file, folder, SystemTime::now(), &mut findings);
+        let routes = routes::check(&file.models, &resources, &evidence, &mut findings);
         let access = access::check(&file, routes.as_ref(), &secrets, &mut findings);
         let tls = tls::check(&file, &secrets, &mut findings);
         let region_status = file.region_status.take(&mut findings).copied();
         let limits = settings::limits(&file.limits, &mut findings);
         let thresholds = settings::thresholds(&file.failover, &mut findings);
-        let folder = Path::new(source_name).parent().unwrap_or(Path::new(""));
         let state_file =
             file.state_file.as_ref().and_then(|path| path.take(&mut findings)).map(|path| folder.join(path));
         let audit = file.audit.as_ref().map(|entry| audit::check(entry, folder, &mut findings));
@@ -128,6 +137,7 @@ impl Config {
         };
         Ok(Self {
             listen,
+            arm_accounts: resources.arm_accounts(),
             resources: resources.into_settings(),
             routes,
             policies: access.policies,
@@ -138,6 +148,7 @@ impl Config {
             limits,
             thresholds,
             state_file,
+            scope_evidence_file: evidence.path,
             audit: audit.flatten(),
             drain,
             telemetry,

@@ -1,16 +1,16 @@
 //! Checks the resources: names, endpoints, credentials, and that a region has one data boundary.
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use sealane_core::domain::normalise_region;
+use sealane_core::domain::{OnMismatch, normalise_region};
 
 use super::{
-    file::{OperationPath, Resource},
+    file::{Arm, File, OperationPath, Resource},
     problem::{Findings, Place},
     secret::Secrets,
     settings::positive,
     value::PathFamily,
 };
-use crate::azure::{Credential, PathStyle, ResourceSettings};
+use crate::azure::{ArmAccount, Credential, PathStyle, ResourceSettings};
 
 /// Azure's last generally available dated version. Source: the contract, section 2.
 const DEFAULT_API_VERSION: &str = "2024-10-21";
@@ -24,9 +24,19 @@ pub(super) struct CheckedResource {
     pub(super) name: String,
     pub(super) region: Arc<str>,
     pub(super) boundary: Option<Arc<str>>,
+    pub(super) on_mismatch: OnMismatch,
+    /// Where Azure's control plane knows it.
+    pub(super) arm: Option<ArmAccount>,
     pub(super) place: Place,
     /// `None` if it was refused; targets may still refer to it without a second complaint.
     settings: Option<ResourceSettings>,
+}
+
+impl CheckedResource {
+    /// The endpoint as it is called; `None` if the resource was refused.
+    pub(super) fn endpoint(&self) -> Option<&str> {
+        self.settings.as_ref().map(|settings| settings.endpoint.as_str())
+    }
 }
 
 impl Resources {
@@ -39,18 +49,26 @@ impl Resources {
         self.list.iter().map(|resource| resource.name.as_str()).collect()
     }
 
+    /// Where Azure's control plane knows them, in the order of the file.
+    pub(super) fn arm_accounts(&self) -> Vec<Option<ArmAccount>> {
+        self.list.iter().map(|resource| resource.arm.clone()).collect()
+    }
+
     pub(super) fn into_settings(self) -> Vec<ResourceSettings> {
         self.list.into_iter().filter_map(|resource| resource.settings).collect()
     }
 }
 
-pub(super) fn check(entries: &[Resource], secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Resources {
+pub(super) fn check(file: &File, secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Resources {
+    let entries = &file.resources;
+    let on_mismatch = file.on_region_mismatch.take(findings).copied().unwrap_or_default();
     let mut checked = Resources { list: vec![] };
     if entries.is_empty() {
         findings.refuse(Place::default(), "`resources` is empty: nothing can be called");
     }
     for entry in entries {
         let resource = check_one(entry, secrets, findings);
+        let arm = entry.arm.as_ref().and_then(|arm| arm_account(arm, findings));
         let (Some(name), Some(region)) = (entry.name.peek(), entry.region.peek()) else { continue };
         if let Some((_, first)) = checked.find(name) {
             let line = first.place.line;
@@ -77,6 +95,8 @@ pub(super) fn check(entries: &[Resource], secrets: &Secrets<'_>, findings: &mut 
             name: name.clone(),
             region,
             boundary,
+            on_mismatch: entry.on_region_mismatch.as_ref().and_then(|own| own.peek()).copied().unwrap_or(on_mismatch),
+            arm,
             place: entry.name.place,
             settings: resource,
         });
@@ -84,11 +104,25 @@ pub(super) fn check(entries: &[Resource], secrets: &Secrets<'_>, findings: &mut 
     checked
 }
 
+fn arm_account(arm: &Arm, findings: &mut Findings<'_>) -> Option<ArmAccount> {
+    let subscription = arm.subscription.take(findings);
+    let resource_group = arm.resource_group.take(findings);
+    let account = arm.account.take(findings);
+    Some(ArmAccount {
+        subscription: subscription?.clone(),
+        resource_group: resource_group?.clone(),
+        account: account?.clone(),
+    })
+}
+
 fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Option<ResourceSettings> {
     let name = entry.name.take(findings);
     entry.region.take(findings);
     if let Some(boundary) = &entry.boundary {
         boundary.take(findings);
+    }
+    if let Some(on_mismatch) = &entry.on_region_mismatch {
+        on_mismatch.take(findings);
     }
     let key = secrets.word("api_key", &entry.auth.api_key, findings);
     let chat_path = path_style(&entry.chat, findings);

@@ -2,11 +2,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sealane_core::{
-    domain::{ExpectedVersion, ModelKind, OnVersionMismatch, Target, TargetId},
+    domain::{Claims, ExpectedVersion, ModelKind, OnVersionMismatch, ScopeEvidence, Target, TargetId},
     router::Routes,
 };
 
 use super::{
+    evidence::Evidence,
     file::{EmbeddingSpace, Model, TargetEntry},
     problem::{Findings, Place, suggest},
     resources::{CheckedResource, Resources},
@@ -24,7 +25,12 @@ const AZURE_EMBEDDINGS: [(&str, &str, u32); 3] = [
 /// Azure's own bound is far below; this one keeps a slip of the finger from being believed.
 const MAX_DIMENSIONS: u32 = 65_536;
 
-pub(super) fn check(models: &[Model], resources: &Resources, findings: &mut Findings<'_>) -> Option<Routes> {
+pub(super) fn check(
+    models: &[Model],
+    resources: &Resources,
+    evidence: &Evidence,
+    findings: &mut Findings<'_>,
+) -> Option<Routes> {
     if models.is_empty() {
         findings.refuse(Place::default(), "`models` is empty: nothing can be asked for");
     }
@@ -45,6 +51,11 @@ pub(super) fn check(models: &[Model], resources: &Resources, findings: &mut Find
     if !findings.clean() {
         // What follows would only repeat it in other words.
         return None;
+    }
+    for target in &mut targets {
+        let Some(resource) = resources.list.get(target.resource_index) else { continue };
+        let endpoint = resource.endpoint().unwrap_or_default();
+        target.claims.scope_evidence = evidence.of(target, endpoint, resource.arm.as_ref());
     }
     match Routes::new(targets) {
         Ok(routes) => Some(routes),
@@ -99,10 +110,12 @@ fn check_model(
             continue;
         }
         let spillover = entry.spillover.as_ref().and_then(|spillover| {
-            spillover.deployment.take(findings);
-            spillover.sku.take(findings)
+            let deployment = spillover.deployment.take(findings);
+            let sku = spillover.sku.take(findings);
+            Some((Arc::from(deployment?.as_str()), *sku?))
         });
-        let scope = sku.processing_scope().max(spillover.map_or(sku.processing_scope(), |sku| sku.processing_scope()));
+        let spilled_to = spillover.as_ref().map_or(sku, |(_, sku)| *sku);
+        let scope = sku.processing_scope().max(spilled_to.processing_scope());
         let Ok(id) = u16::try_from(targets.len()) else {
             findings.refuse(entry.deployment.place, "there are more than 65 535 targets");
             return;
@@ -122,6 +135,11 @@ fn check_model(
             upstream_stream,
             version: version.clone(),
             embedding_space: space.clone().unwrap_or_default().into(),
+            claims: Claims {
+                spillover: spillover.map(|(deployment, _)| deployment),
+                scope_evidence: ScopeEvidence::Declared,
+                on_mismatch: resource.on_mismatch,
+            },
         });
     }
     warn_of_one_region(name, model, &targets[first..], findings);

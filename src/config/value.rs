@@ -2,7 +2,7 @@
 use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use sealane_core::domain::{ModelKind, OnVersionMismatch, ProcessingScope, Sku, UpstreamStream};
+use sealane_core::domain::{ModelKind, OnMismatch, OnVersionMismatch, ProcessingScope, Sku, UpstreamStream};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, MapAccess, Visitor},
@@ -397,6 +397,7 @@ words!(ProcessingScope, "a processing scope", [
     "data_zone" => Self::DataZone,
     "global" => Self::Global,
 ]);
+words!(OnMismatch, "what follows a mismatch", ["alarm" => Self::Alarm, "quarantine" => Self::Quarantine]);
 /// As words; as a boolean, all or nothing.
 impl Scalar for Audience {
     fn read(text: &str) -> Result<Self, String> {

@@ -3,6 +3,7 @@
 //! `Run` is one call's way through it; whole answers (`whole`) and streamed ones (`streamed`) share it. `unread` ends
 //! streams that their callers leave unread.
 mod error;
+mod evidence;
 mod opening;
 mod operator;
 mod race;

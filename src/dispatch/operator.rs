@@ -103,6 +103,7 @@ mod tests {
             upstream_stream: UpstreamStream::Auto,
             version: None,
             embedding_space: "".into(),
+            claims: Default::default(),
         };
         TargetReport { target: Arc::new(target), calls, passed, last_failure, busy }
     }

@@ -131,6 +131,7 @@ impl<U: Upstream> Run<U> {
         let attempt = Intent {
             attempt_number: ticket.attempt(),
             place: Place::from(target),
+            scope_evidence: target.claims.scope_evidence.into(),
             reason: reason.as_str().into(),
             failover_of: self.failed.clone().filter(|_| matches!(reason, Rescue | Retry | Restart)),
             ..Intent::default()
@@ -190,6 +191,14 @@ impl<U: Upstream> Run<U> {
     pub(super) fn answered(&mut self, ticket: Ticket, evidence: Evidence) {
         if let Some(record) = self.record(ticket.attempt()) {
             record.evidence = evidence;
+        }
+        self.heed(ticket);
+    }
+
+    /// Compares what Azure said of itself with the configuration.
+    fn heed(&self, ticket: Ticket) {
+        if let Some(record) = self.records.get(ticket.attempt() as usize - 1) {
+            self.dispatcher.heed(&record.target, &record.evidence, Some(&self.span));
         }
     }
 
@@ -277,6 +286,7 @@ impl<U: Upstream> Run<U> {
             record.evidence = (*failure.evidence).clone();
         }
         attempt.span.end(record, attempt.first_content);
+        self.heed(ticket);
         self.failed = attempt.intent.as_ref().map(|intent| intent.attempt().clone());
         if let Some(record) = self.records.get(ticket.attempt() as usize - 1) {
             close_record(attempt.intent, attempt.answer, record, attempt.first_content);
@@ -387,6 +397,7 @@ fn close_record(intent: Option<OpenIntent>, answer: Outcome, record: &AttemptRec
         http_status: said.http_status,
         reported_region: label(&said.reported_region),
         reported_deployment: label(&said.reported_deployment),
+        mismatch: record.mismatch().is_some(),
         spilled_over: said.spilled_over,
         upstream_request_id: label(&said.request_id),
         model_request_id: label(&said.model_request_id),

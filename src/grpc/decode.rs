@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sealane_core::domain::{
-    EmbedRequest, Hedge, OnInterruption, Priority, ProcessingScope, RoutingOptions, normalise_region,
+    EmbedRequest, Hedge, OnInterruption, Priority, ProcessingScope, RoutingOptions, is_data_class, normalise_region,
 };
 
 use super::{Violations, pb};
@@ -53,6 +53,12 @@ pub(super) fn routing(options: Option<pb::RoutingOptions>, wrong: &mut Violation
     for (at, region) in options.allowed_regions.iter().enumerate() {
         wrong.require(!region.trim().is_empty(), format!("routing.allowed_regions[{at}]"), "must not be empty");
     }
+    let data_class = non_empty(options.data_class);
+    wrong.require(
+        data_class.as_deref().is_none_or(is_data_class),
+        "routing.data_class",
+        "must be at most 64 printable ASCII characters",
+    );
     let max_scope = known(options.max_processing_scope, "routing.max_processing_scope", wrong);
     let priority = known(options.priority, "routing.priority", wrong);
     let on_interruption = known(options.on_interruption, "routing.on_interruption", wrong);
@@ -68,7 +74,7 @@ pub(super) fn routing(options: Option<pb::RoutingOptions>, wrong: &mut Violation
             pb::ProcessingScope::DataZone => Some(ProcessingScope::DataZone),
             pb::ProcessingScope::Global => Some(ProcessingScope::Global),
         },
-        data_class: non_empty(options.data_class),
+        data_class,
         priority: match priority.unwrap_or_default() {
             pb::Priority::Unspecified | pb::Priority::Interactive => Priority::Interactive,
             pb::Priority::Bulk => Priority::Bulk,

@@ -1,5 +1,5 @@
 //! The router's snapshot -> protobuf, with the words that an on-call engineer reads.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use sealane_core::{
     domain::{Moment, Target},
@@ -141,6 +141,10 @@ fn overlay(overlay: Option<&Overlay>, state: &mut pb::TargetState, time: Time) {
             state.drain_reason = reason.to_string();
             pb::Overlay::Drained
         }
+        Some(Overlay::Quarantined { since }) => {
+            state.quarantined_since_time = time.of(*since);
+            pb::Overlay::Quarantined
+        }
         Some(Overlay::Misconfigured { since }) => {
             state.misconfigured_since_time = time.of(*since);
             pb::Overlay::Misconfigured
@@ -192,7 +196,7 @@ fn alarm(alarm: &Alarm, time: Time) -> pb::Alarm {
     let of = |name: fn(&Target) -> &str| target.map(|target| name(target).to_owned()).unwrap_or_default();
     let mut told = pb::Alarm {
         kind: alarm.as_str().to_owned(),
-        message: alarm_message(alarm).to_owned(),
+        message: alarm_message(alarm).into_owned(),
         model: of(|target| &target.model),
         region: of(|target| &target.region),
         resource: of(|target| &target.resource),
@@ -200,7 +204,7 @@ fn alarm(alarm: &Alarm, time: Time) -> pb::Alarm {
         alarm_time: None,
     };
     match alarm {
-        Alarm::CutOff { since } => told.alarm_time = time.of(*since),
+        Alarm::CutOff { since } | Alarm::Mismatch { since, .. } => told.alarm_time = time.of(*since),
         Alarm::Frozen { until } => told.alarm_time = time.of(*until),
         Alarm::NoGoodTarget { model } => told.model = model.to_string(),
         _ => {}
@@ -208,8 +212,16 @@ fn alarm(alarm: &Alarm, time: Time) -> pb::Alarm {
     told
 }
 
-fn alarm_message(alarm: &Alarm) -> &'static str {
-    match alarm {
+fn alarm_message(alarm: &Alarm) -> Cow<'static, str> {
+    let told = match alarm {
+        Alarm::Mismatch { target, mismatch, quarantined, .. } => {
+            let kept = if *quarantined { ", so it takes no calls until it is released" } else { "" };
+            return format!(
+                "{mismatch}, the configuration says `{}` in {}{kept}; mend the configuration, then release the target",
+                target.deployment, target.region
+            )
+            .into();
+        }
         Alarm::CutOff { .. } => {
             "no resource can be reached from here since then: look at this service's own network; no target is blamed"
         }
@@ -231,7 +243,8 @@ fn alarm_message(alarm: &Alarm) -> &'static str {
         Alarm::TestBudgetSpent => {
             "today's tokens for background test calls are spent: idle targets are no longer proven"
         }
-    }
+    };
+    told.into()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use sealane_core::{
     domain::{AttemptRecord, ModelKind, Rejection},
+    policy::{self, Policy},
     quota::Exceeded,
     router::{GiveUp, Verdict},
 };
@@ -22,6 +23,9 @@ use crate::{
 
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "sealane.v1";
+
+/// The reason of a call that declares no data class where its policy requires one.
+const DATA_CLASS_REQUIRED: &str = "DATA_CLASS_REQUIRED";
 
 /// An error as callers see it.
 #[derive(Debug)]
@@ -70,7 +74,7 @@ impl Refusal {
     /// What an auditor wants to know of: somebody wanted what they may not. The targets that are not permitted, as
     /// far as it was about targets.
     pub(super) fn denial(&self) -> Option<&[Label]> {
-        let denied = self.0.denied || self.0.code == Code::FailedPrecondition;
+        let denied = self.0.denied || self.0.code == Code::FailedPrecondition || self.0.reason == DATA_CLASS_REQUIRED;
         denied.then_some(&*self.0.not_permitted)
     }
 
@@ -356,7 +360,7 @@ fn wrong_kind(model: &str, kind: ModelKind) -> Refusal {
 fn gave_up(why: GiveUp, model: &str, attempts: &[AttemptRecord]) -> Refusal {
     let regions = regions(attempts);
     match why {
-        GiveUp::NotPermitted { refusals } => no_eligible_region(&refusals),
+        GiveUp::NotPermitted { policy, refusals } => not_permitted(&policy, model, &refusals),
         GiveUp::Rejected(rejection) => rejected(rejection),
         GiveUp::Throttled { retry_after } => {
             let seconds = retry_after.as_secs_f64().ceil();
@@ -414,7 +418,47 @@ fn gave_up(why: GiveUp, model: &str, attempts: &[AttemptRecord]) -> Refusal {
     }
 }
 
-fn no_eligible_region(refusals: &[Verdict]) -> Refusal {
+fn not_permitted(policy: &Policy, model: &str, refusals: &[Verdict]) -> Refusal {
+    let refusal = match refusals.first().map(|one| one.refusal) {
+        Some(policy::Refusal::DataClassMissing) => data_class_required(policy),
+        Some(policy::Refusal::DataClassNotAccepted) => data_class_not_permitted(policy),
+        _ => no_eligible_region(policy, model, refusals),
+    };
+    refusal.fact("policy", &*policy.name).fact("model", model)
+}
+
+fn data_class_required(policy: &Policy) -> Refusal {
+    let mut violations = Violations::none();
+    violations.add(
+        "routing.data_class",
+        format!("is required by policy {}: declare {}", policy.name, acceptable_classes(policy)),
+    );
+    Refusal::from(violations).named(DATA_CLASS_REQUIRED)
+}
+
+fn data_class_not_permitted(policy: &Policy) -> Refusal {
+    let told = format!("the policy accepts {}", acceptable_classes(policy));
+    let mut refusal = Refusal::new(
+        Code::FailedPrecondition,
+        "DATA_CLASS_NOT_PERMITTED",
+        format!(
+            "policy {} does not accept the data class that routing.data_class declares; it accepts {}",
+            policy.name,
+            acceptable_classes(policy)
+        ),
+    );
+    refusal.0.details.add_precondition_failure_violation("DATA_CLASS", "routing.data_class", told);
+    refusal
+}
+
+fn acceptable_classes(policy: &Policy) -> String {
+    match policy.data_classes.as_slice() {
+        [] => "any class".to_owned(),
+        classes => classes.join(", "),
+    }
+}
+
+fn no_eligible_region(policy: &Policy, model: &str, refusals: &[Verdict]) -> Refusal {
     let told: Vec<String> = refusals
         .iter()
         .map(|one| format!("{} in {}: {}", one.target.deployment, one.target.region, one.refusal))
@@ -422,7 +466,12 @@ fn no_eligible_region(refusals: &[Verdict]) -> Refusal {
     let mut refusal = Refusal::new(
         Code::FailedPrecondition,
         "NO_ELIGIBLE_REGION",
-        format!("policy and request leave no region for this call ({})", told.join("; ")),
+        format!(
+            "policy {} and the request leave no region for model {model} ({}); {}",
+            policy.name,
+            told.join("; "),
+            remedy(policy, model, refusals)
+        ),
     );
     for one in refusals {
         refusal.0.details.add_precondition_failure_violation(
@@ -435,6 +484,23 @@ fn no_eligible_region(refusals: &[Verdict]) -> Refusal {
     refusal.0.not_permitted = told.map(Label::from).collect();
     let names: Vec<&str> = refusals.iter().map(|one| &*one.target.region).collect();
     refusal.fact("refusedRegions", names.join(","))
+}
+
+/// What would let the call through. Only the caller can widen the request; only the configuration widens the policy.
+fn remedy(policy: &Policy, model: &str, refusals: &[Verdict]) -> String {
+    let by_request = || refusals.iter().filter(|one| one.refusal.is_by_request());
+    let mut regions: Vec<&str> = by_request().map(|one| &*one.target.region).collect();
+    let mut fields: Vec<&str> = by_request().filter_map(|one| one.refusal.field()).collect();
+    for names in [&mut regions, &mut fields] {
+        names.sort_unstable();
+        names.dedup();
+    }
+    if regions.is_empty() {
+        return format!(
+            "the policy permits {policy}: model {model} needs a target there, or the caller another policy"
+        );
+    }
+    format!("the policy would permit {}: widen routing.{}", regions.join(", "), fields.join(", routing."))
 }
 
 fn rejected(rejection: Rejection) -> Refusal {

@@ -28,6 +28,7 @@ pub(super) const AZURE_REQUEST_ID: &str = "azure.service.request.id";
 
 pub(super) const REGION_SERVED: &str = "sealane.region.served";
 pub(super) const REGION_REPORTED: &str = "sealane.region.reported";
+pub(super) const EVIDENCE_MISMATCH: &str = "sealane.evidence.mismatch";
 pub(super) const DATA_BOUNDARY: &str = "sealane.data_boundary";
 pub(super) const SCOPE: &str = "sealane.processing_scope";
 pub(super) const FAILOVER: &str = "sealane.failover";

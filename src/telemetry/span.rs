@@ -262,6 +262,9 @@ impl AttemptSpan {
         if let Some(region) = &record.evidence.reported_region {
             self.set(names::REGION_REPORTED, region.clone());
         }
+        if let Some(mismatch) = record.mismatch() {
+            self.set(names::EVIDENCE_MISMATCH, mismatch.as_str());
+        }
         if let Some(first_content) = first_content {
             self.set(names::FIRST_CHUNK, first_content.as_secs_f64());
         }

@@ -400,7 +400,9 @@ fn every_mistake_is_told_with_its_line() {
         (
             "policy permits nothing",
             with("policies: [{ name: us-only, boundaries: [us] }]\n"),
-            "policy `us-only` permits no target of any model\n  --> sealane.yaml:22:20",
+            "policy `us-only` permits no target of any model (any regions, boundaries us, at most regional processing): \
+             `chat` at `swc` in swedencentral: outside the policy's data boundaries; `chat` at `frc` in francecentral: \
+             outside the policy's data boundaries; ",
         ),
         (
             "policy twice",
@@ -412,6 +414,12 @@ fn every_mistake_is_told_with_its_line() {
             with("policies:\n  - { name: unrestricted }\n"),
             "`unrestricted` is built in; name this policy otherwise",
         ),
+        (
+            "data class",
+            with(&format!("policies: [{{ name: eu, data_classes: [{}] }}]\n", "x".repeat(65))),
+            "a data class is named by 1 to 64 printable ASCII characters\n  --> sealane.yaml:22:39",
+        ),
+        ("whether a data class is required", with("policies: [{ name: eu, require_data_class: maybe }]\n"), "`maybe`"),
         ("scope", with("policies: [{ name: eu, max_scope: zone }]\n"), "`zone` is not a processing scope"),
         (
             "unknown policy",
@@ -544,6 +552,32 @@ fn resolved_secrets_are_not_in_the_debug_form() {
 }
 
 #[test]
+fn a_mistake_in_a_policy_is_told_once() {
+    for policy in ["max_scope: zone", "require_data_class: maybe", "data_classes: ['ö']"] {
+        let text = format!(
+            "policies: [{{ name: eu, {policy} }}]\ncallers: [{{ name: a, token: {{ env: TOKEN_A }}, policy: eu }}]\n"
+        );
+        let told = read(&with(&text)).unwrap_err();
+        assert_eq!(told.list.len(), 1, "{told}");
+    }
+}
+
+#[test]
+fn data_classes_are_required_where_they_are_listed_unless_the_file_says_otherwise() {
+    for (written, expected) in [
+        ("", (vec![], false)),
+        (", data_classes: [public, internal]", (vec!["public", "internal"], true)),
+        (", data_classes: [public], require_data_class: false", (vec!["public"], false)),
+        (", require_data_class: true", (vec![], true)),
+    ] {
+        let config = read(&with(&format!("policies: [{{ name: eu{written} }}]\n"))).unwrap();
+        let policy = &config.policies[0];
+        let classes: Vec<&str> = policy.data_classes.iter().map(|class| &**class).collect();
+        assert_eq!((classes, policy.requires_data_class), expected, "{written}");
+    }
+}
+
+#[test]
 fn what_can_be_served_with_is_a_warning() {
     for (text, expected) in [
         (
@@ -555,7 +589,8 @@ fn what_can_be_served_with_is_a_warning() {
                 + "policies: [{ name: eu-only, boundaries: [eu] }]\n",
             vec![
                 "sealane.yaml:22: policy `eu-only` permits no target of model `text-embedding-3-large`: it answers \
-                 FAILED_PRECONDITION",
+                 FAILED_PRECONDITION (`embed` at `swc` in swedencentral: computes global, the policy permits at most \
+                 regional; `embed` at `frc` in francecentral: computes data_zone, the policy permits at most regional)",
             ],
         ),
         (

@@ -1,7 +1,7 @@
 //! One request sent to one target: why, within which limits, how it ended and what Azure said of itself.
 use std::{sync::Arc, time::Duration};
 
-use super::{FailureKind, Target};
+use super::{Evidence, FailureKind, Mismatch, Target};
 
 /// How long one attempt may take. All counted from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,25 +49,6 @@ impl AttemptReason {
             Self::Return => "return",
         }
     }
-}
-
-/// What Azure's response headers said. Evidence, not proof: see contract section 7.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Evidence {
-    /// HTTP status.
-    pub http_status: Option<u16>,
-    /// `x-ms-region`, verbatim.
-    pub reported_region: Option<String>,
-    /// `x-ms-deployment-name`, verbatim.
-    pub reported_deployment: Option<String>,
-    /// `x-ms-is-spilled-over: true`, or a spillover header.
-    pub spilled_over: bool,
-    /// `apim-request-id`: the front end's.
-    pub request_id: Option<String>,
-    /// `x-request-id`: the model side's.
-    pub model_request_id: Option<String>,
-    /// What is left of the quota.
-    pub quota: Quota,
 }
 
 /// What Azure's `x-ratelimit-...` headers stated. Hints only: Azure throttles in slices below a minute.
@@ -121,6 +102,11 @@ pub struct AttemptRecord {
 }
 
 impl AttemptRecord {
+    /// Where what Azure said contradicts the configuration of the target.
+    pub fn mismatch(&self) -> Option<Mismatch> {
+        self.evidence.mismatch(&self.target)
+    }
+
     /// Whether anything may have left for the target.
     pub fn was_sent(&self) -> bool {
         self.result != Some(AttemptResult::NotSent)

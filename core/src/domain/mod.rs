@@ -1,6 +1,7 @@
 //! The glossary: plain data that every other module may speak. No protobuf, no HTTP, no JSON.
 mod assembly;
 mod attempt;
+mod evidence;
 mod failure;
 mod filter;
 mod reply;
@@ -11,7 +12,8 @@ mod time;
 mod version;
 
 pub use assembly::ReplyAssembly;
-pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Evidence, Quota};
+pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Quota};
+pub use evidence::{Evidence, Mismatch};
 pub use failure::{BadResponse, ConnectFailure, Failure, FailureClass, FailureKind, Rejection, Silence};
 pub use filter::{ContentFilterResults, ContentFilterVerdict, PromptFilterResult, Severity};
 pub use reply::{
@@ -20,9 +22,12 @@ pub use reply::{
 };
 pub use request::{
     ChatRequest, EmbedRequest, ExtraParam, Hedge, ImageDetail, ImageSource, JsonSchema, Message, OnInterruption, Part,
-    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity,
+    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity, is_data_class,
 };
 pub use stream::{StreamEnd, StreamProgress};
-pub use target::{ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream, normalise_region};
+pub use target::{
+    Claims, ModelKind, OnMismatch, ProcessingScope, ScopeEvidence, Sku, Target, TargetId, UpstreamStream,
+    normalise_region,
+};
 pub use time::Moment;
 pub use version::{ExpectedVersion, OnVersionMismatch};

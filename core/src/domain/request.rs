@@ -261,7 +261,7 @@ pub struct RoutingOptions {
     pub data_boundary: Option<String>,
     /// Widest processing scope acceptable.
     pub max_scope: Option<ProcessingScope>,
-    /// Class of the data sent.
+    /// Class of the data sent; see [`is_data_class`].
     pub data_class: Option<String>,
     /// Who goes first when capacity runs short.
     pub priority: Priority,
@@ -269,6 +269,12 @@ pub struct RoutingOptions {
     pub on_interruption: OnInterruption,
     /// Whether a second attempt may run beside the first.
     pub hedge: Hedge,
+}
+
+/// Whether it can name a class of data: 1 to 64 printable ASCII characters. It ends up in spans and in the journal, so
+/// nothing long, such as a misplaced prompt, may stand in for it.
+pub fn is_data_class(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| (0x20..0x7f).contains(&byte))
 }
 
 /// Who goes first when capacity runs short.

@@ -59,6 +59,17 @@ pub enum Sku {
 }
 
 impl Sku {
+    /// Every one of them.
+    pub const ALL: [Self; 7] = [
+        Self::Standard,
+        Self::ProvisionedManaged,
+        Self::DataZoneStandard,
+        Self::DataZoneProvisionedManaged,
+        Self::GlobalStandard,
+        Self::GlobalProvisionedManaged,
+        Self::DeveloperTier,
+    ];
+
     /// Where Azure may compute for it.
     pub fn processing_scope(self) -> ProcessingScope {
         match self {
@@ -92,6 +103,47 @@ pub enum UpstreamStream {
     Never,
 }
 
+/// What a target's processing scope rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum ScopeEvidence {
+    /// The configuration says so.
+    #[default]
+    Declared,
+    /// Azure's control plane (ARM) said so when it was last asked.
+    Arm,
+}
+
+impl ScopeEvidence {
+    /// The word used in tables and in the journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Declared => "declared",
+            Self::Arm => "arm",
+        }
+    }
+}
+
+/// What follows when Azure's answers contradict the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OnMismatch {
+    /// An alarm.
+    #[default]
+    Alarm,
+    /// An alarm, and the target takes no calls until an operator releases it or the service starts anew.
+    Quarantine,
+}
+
+/// What the configuration claims of where a target computes, beyond its region and SKU.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Claims {
+    /// The deployment that Azure spills over to; the target's scope is widened for it already.
+    pub spillover: Option<Arc<str>>,
+    /// What the scope rests on.
+    pub scope_evidence: ScopeEvidence,
+    /// What follows when answers say otherwise.
+    pub on_mismatch: OnMismatch,
+}
+
 /// One deployment of a model on one resource: the unit of health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -123,6 +175,8 @@ pub struct Target {
     pub version: Option<ExpectedVersion>,
     /// Which vectors may be compared with this target's; equal for all targets of one route. Empty for chat.
     pub embedding_space: Arc<str>,
+    /// What its region and scope rest on.
+    pub claims: Claims,
 }
 
 /// Azure writes a region both as `East US 2` and as `eastus2`; this is the second form.

@@ -1,10 +1,8 @@
 use super::*;
 use crate::domain::{ModelKind, Sku, TargetId, UpstreamStream};
 
-#[test]
-fn a_target_is_refused_for_the_first_reason_that_applies() {
-    use ProcessingScope::{DataZone, Global, Regional};
-    let target = Arc::new(Target {
+fn target() -> Arc<Target> {
+    Arc::new(Target {
         id: TargetId(0),
         model: "m".into(),
         kind: ModelKind::Chat,
@@ -14,12 +12,19 @@ fn a_target_is_refused_for_the_first_reason_that_applies() {
         boundary: Some("eu".into()),
         deployment: "d".into(),
         sku: Sku::DataZoneStandard,
-        scope: DataZone,
+        scope: ProcessingScope::DataZone,
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         version: None,
         embedding_space: "".into(),
-    });
+        claims: Default::default(),
+    })
+}
+
+#[test]
+fn a_target_is_refused_for_the_first_reason_that_applies() {
+    use ProcessingScope::{DataZone, Global, Regional};
+    let target = target();
     let any = Policy::unrestricted;
     let free = RoutingOptions::default;
     let nowhere = Arc::new(Target { boundary: None, ..Target::clone(&target) });
@@ -67,6 +72,8 @@ fn a_target_is_refused_for_the_first_reason_that_applies() {
 fn a_refusal_says_why() {
     use ProcessingScope::{Global, Regional};
     for (refusal, why) in [
+        (Refusal::DataClassMissing, "the policy requires a data class, the request declares none"),
+        (Refusal::DataClassNotAccepted, "the policy does not accept the request's data class"),
         (Refusal::PolicyRegion, "not among the policy's regions"),
         (Refusal::PolicyBoundary, "outside the policy's data boundaries"),
         (
@@ -81,5 +88,65 @@ fn a_refusal_says_why() {
         ),
     ] {
         assert_eq!(refusal.to_string(), why);
+    }
+}
+
+#[test]
+fn a_data_class_must_be_one_that_the_policy_accepts() {
+    let target = target();
+    let declared = |class: &str| RoutingOptions { data_class: Some(class.into()), ..RoutingOptions::default() };
+    let none = RoutingOptions::default;
+    for (accepted, required, request, expected) in [
+        (&[][..], false, none(), None),
+        (&[], false, declared("secret"), None),
+        (&[], true, none(), Some(Refusal::DataClassMissing)),
+        (&[], true, declared("secret"), None),
+        (&["public", "internal"], false, none(), None),
+        (&["public", "internal"], false, declared("internal"), None),
+        (&["public", "internal"], false, declared("Internal"), Some(Refusal::DataClassNotAccepted)),
+        (&["public", "internal"], true, none(), Some(Refusal::DataClassMissing)),
+        (&["public", "internal"], true, declared("secret"), Some(Refusal::DataClassNotAccepted)),
+        (&["public", "internal"], true, declared("public"), None),
+    ] {
+        let data_classes = accepted.iter().map(|class| (*class).into()).collect();
+        let policy = Policy { data_classes, requires_data_class: required, ..Policy::unrestricted() };
+        assert_eq!(policy.permit(&target, &request).err(), expected, "{policy:?} {request:?}");
+        assert!(policy.permit_test_call(&target).is_ok(), "a test call carries no data");
+        let elsewhere = Policy { regions: vec!["weu".into()], ..policy };
+        let first = expected.unwrap_or(Refusal::PolicyRegion);
+        assert_eq!(elsewhere.permit(&target, &request).err(), Some(first), "no other target would help");
+        assert_eq!(elsewhere.permit_test_call(&target).err(), Some(Refusal::PolicyRegion));
+    }
+}
+
+#[test]
+fn a_policy_says_what_it_permits() {
+    let classes = |required| Policy {
+        data_classes: vec!["public".into(), "internal".into()],
+        requires_data_class: required,
+        ..Policy::unrestricted()
+    };
+    for (policy, told) in [
+        (Policy::unrestricted(), "any regions, any boundaries, at most global processing"),
+        (
+            Policy {
+                regions: vec!["swc".into(), "frc".into()],
+                boundaries: vec!["eu".into()],
+                max_scope: ProcessingScope::Regional,
+                requires_data_class: true,
+                ..Policy::unrestricted()
+            },
+            "regions swc, frc, boundaries eu, at most regional processing, a data class",
+        ),
+        (
+            classes(true),
+            "any regions, any boundaries, at most global processing, one of the data classes public, internal",
+        ),
+        (
+            classes(false),
+            "any regions, any boundaries, at most global processing, no data class or one of public, internal",
+        ),
+    ] {
+        assert_eq!(policy.to_string(), told);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         AttemptLimits, AttemptReason, FailureClass, FailureKind, Hedge, Moment, Priority, Rejection, Target, TargetId,
     },
-    policy::{PermittedTarget, Refusal},
+    policy::{PermittedTarget, Policy, Refusal},
 };
 
 /// What to do next for a call.
@@ -85,6 +85,8 @@ impl Ticket {
 pub enum GiveUp {
     /// No target of the route is permitted.
     NotPermitted {
+        /// The caller's policy.
+        policy: Arc<Policy>,
         /// Every target and why not.
         refusals: Vec<Verdict>,
     },
@@ -154,7 +156,10 @@ pub(super) fn choose(router: &mut Router, call: &mut Call, now: Moment) -> Decis
     }
     let mut permitted = match permitted(router, call) {
         Ok(permitted) => permitted,
-        Err(refusals) => return Decision::GiveUp(GiveUp::NotPermitted { refusals }),
+        Err(refusals) => {
+            let policy = Arc::clone(&call.terms.policy);
+            return Decision::GiveUp(GiveUp::NotPermitted { policy, refusals });
+        }
     };
     let first = call.attempts() == 0;
     let pinning = if first { find_pin(router, call, &permitted, now) } else { Pinning::Held };
@@ -196,7 +201,7 @@ fn permitted(router: &Router, call: &Call) -> Result<Vec<PermittedTarget>, Vec<V
     for id in &terms.route.targets {
         let Some(target) = router.routes.targets().get(usize::from(id.0)) else { continue };
         let decided = terms.policy.permit(target, &terms.options);
-        match decided.and_then(|permit| router.permits_still(&permit).map(|()| permit)) {
+        match decided.and_then(|permit| router.permits_still(&permit, &terms.options).map(|()| permit)) {
             Ok(target) => permitted.push(target),
             Err(refusal) => refusals.push(Verdict { target: Arc::clone(target), refusal }),
         }
@@ -256,7 +261,7 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
     let numbers = &router.thresholds;
     let open = |target: &PermittedTarget| {
         let health = &router.health[index(target)];
-        let open = health.drained.is_none() && health.cooling_until(now).is_none();
+        let open = !health.is_withdrawn() && health.cooling_until(now).is_none();
         (open && !call.has_tried(target.target().id)).then_some(health)
     };
     let mut no_room = false;
@@ -350,7 +355,7 @@ fn rescuers_left(router: &Router, call: &Call, permitted: &[PermittedTarget], at
         let health = &router.health[index(target)];
         // One that waits for its hold, not for its health, is the last resort.
         let fit = match health.machine.phase {
-            Phase::Out { proofs, .. } => health.drained.is_none() && proofs > 1,
+            Phase::Out { proofs, .. } => !health.is_withdrawn() && proofs > 1,
             _ => health.is_good(),
         };
         place != at && !call.has_tried(target.target().id) && fit && health.cooling_until(now).is_none()
@@ -465,6 +470,7 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
     if let Some(retry) = call.retry.take()
         && let Some(target) = permitted.iter().find(|target| target.target().id == retry)
         && router.health[index(target)].cooling_until(now).is_none()
+        && !router.health[index(target)].is_withdrawn()
     {
         return attempt(router, call, target.clone(), AttemptReason::Retry, false, now);
     }
@@ -500,7 +506,7 @@ fn unproven(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Mo
     permitted.iter().position(|target| {
         let health = &router.health[index(target)];
         health.is_out()
-            && health.drained.is_none()
+            && !health.is_withdrawn()
             && health.cooling_until(now).is_none()
             && !call.has_tried(target.target().id)
             && health.open.count() < last_resort_room(health, 0, router.thresholds.concurrency)
@@ -513,7 +519,7 @@ fn may_soon_be_let_in(router: &Router, call: &Call, permitted: &[PermittedTarget
     permitted.iter().any(|target| {
         let health = &router.health[index(target)];
         health.is_out()
-            && health.drained.is_none()
+            && !health.is_withdrawn()
             && health.cooling_until(now).is_none()
             && !call.has_tried(target.target().id)
     })
@@ -524,7 +530,7 @@ fn may_soon_be_let_in(router: &Router, call: &Call, permitted: &[PermittedTarget
 fn retriable(router: &Router, permitted: &[PermittedTarget]) -> Option<TargetId> {
     let good = || permitted.iter().filter(|target| router.health[index(target)].is_good());
     let trusted = good().find(|target| !router.health[index(target)].is_suspected());
-    let sole = permitted.first().filter(|sole| permitted.len() == 1 && router.health[index(sole)].drained.is_none());
+    let sole = permitted.first().filter(|sole| permitted.len() == 1 && !router.health[index(sole)].is_withdrawn());
     trusted.or_else(|| good().next()).or(sole).map(|target| target.target().id)
 }
 

@@ -9,7 +9,7 @@ use super::{
     standing::{Phase, Traffic},
     test_call::TestState,
 };
-use crate::domain::{BadResponse, FailureClass, FailureKind, Moment, Quota, Target};
+use crate::domain::{BadResponse, FailureClass, FailureKind, Mismatch, Moment, Quota, Target};
 
 /// Why a target is passed over although its standing would let it serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +26,27 @@ pub enum Overlay {
         /// Why, in the operator's words.
         reason: Arc<str>,
     },
+    /// Azure's answers contradict the configuration, which says that such a target takes no calls.
+    Quarantined {
+        /// Since when.
+        since: Moment,
+    },
     /// Azure refuses the service's own credentials or does not know the deployment: an alarm. It is not passed over
     /// for that alone; its standing decides.
     Misconfigured {
         /// Since when.
         since: Moment,
     },
+}
+
+/// Azure's answers contradict the configuration. Stands until an operator releases the target: an answer that fits again
+/// says nothing of the one that did not.
+#[derive(Clone, Debug)]
+pub(super) struct Contradicted {
+    pub(super) since: Moment,
+    /// The last one.
+    pub(super) mismatch: Mismatch,
+    pub(super) quarantined: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +65,7 @@ pub(super) struct TargetHealth {
     pub(super) misconfigured: Option<Moment>,
     /// Its last answer came from another model version than it is meant to serve.
     pub(super) version_mismatch: bool,
+    pub(super) contradicted: Option<Contradicted>,
     pub(super) tests: TestState,
     pub(super) served: u64,
     pub(super) failed: u64,
@@ -76,6 +92,7 @@ impl TargetHealth {
             drained: None,
             misconfigured: None,
             version_mismatch: false,
+            contradicted: None,
             tests: TestState::new(now),
             served: 0,
             failed: 0,
@@ -91,7 +108,16 @@ impl TargetHealth {
 
     /// Its standing lets it take live traffic, some or all.
     pub(super) fn is_good(&self) -> bool {
-        self.drained.is_none() && !self.is_out()
+        !self.is_withdrawn() && !self.is_out()
+    }
+
+    /// Drained or quarantined: it takes no calls, whatever its standing and however sorely it is missed.
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.drained.is_some() || self.is_quarantined()
+    }
+
+    pub(super) fn is_quarantined(&self) -> bool {
+        self.contradicted.as_ref().is_some_and(|contradicted| contradicted.quarantined)
     }
 
     pub(super) fn is_out(&self) -> bool {
@@ -105,7 +131,7 @@ impl TargetHealth {
     /// Share of unpinned work that may go there, 0 to 1.
     pub(super) fn share(&self, numbers: &Thresholds) -> f64 {
         match self.machine.phase {
-            _ if self.drained.is_some() => 0.0,
+            _ if self.is_withdrawn() => 0.0,
             Phase::Serving | Phase::Suspected { .. } => 1.0,
             Phase::Out { .. } => 0.0,
             Phase::Returning { step, .. } => {
@@ -122,6 +148,9 @@ impl TargetHealth {
     pub(super) fn overlay(&self, now: Moment) -> Option<Overlay> {
         if let Some((until, reason)) = &self.drained {
             return Some(Overlay::Drained { until: *until, reason: Arc::clone(reason) });
+        }
+        if let Some(Contradicted { since, quarantined: true, .. }) = self.contradicted {
+            return Some(Overlay::Quarantined { since });
         }
         if let Some(since) = self.misconfigured {
             return Some(Overlay::Misconfigured { since });

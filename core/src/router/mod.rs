@@ -60,13 +60,13 @@ use self::{
     affinity::{Affinity as Pins, Workflow},
     budget::RetryBudget,
     detector::Window,
-    health::TargetHealth,
+    health::{Contradicted, TargetHealth},
     resource::ResourceHealth,
     standing::{Circumstances, Machine, Phase, Signal, Traffic},
     test_call::TokenBudget,
 };
 use crate::{
-    domain::{AttemptReason, Failure, FailureClass, FailureKind, Moment, Quota, TargetId},
+    domain::{AttemptReason, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota, TargetId},
     policy::Policy,
 };
 
@@ -268,6 +268,24 @@ impl Router {
         if std::mem::replace(&mut health.version_mismatch, mismatch) != mismatch {
             self.revision += 1;
         }
+    }
+
+    /// Azure's answer contradicts what the configuration says of the target: an alarm, and a quarantine where the
+    /// configuration wants one. Answers whether it is news, worth a line in the log.
+    pub fn mismatched(&mut self, target: TargetId, mismatch: &Mismatch, now: Moment) -> bool {
+        let index = usize::from(target.0);
+        let (Some(health), Some(target)) = (self.health.get_mut(index), self.routes.targets().get(index)) else {
+            return false;
+        };
+        if health.contradicted.as_ref().is_some_and(|known| known.mismatch == *mismatch) {
+            return false;
+        }
+        let since = health.contradicted.as_ref().map_or(now, |known| known.since);
+        let quarantined = target.claims.on_mismatch == OnMismatch::Quarantine;
+        health.contradicted = Some(Contradicted { since, mismatch: mismatch.clone(), quarantined });
+        self.revision += 1;
+        self.serve_the_stranded(now);
+        true
     }
 
     /// What an on-call engineer wants to know, at `now`.

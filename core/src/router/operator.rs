@@ -1,7 +1,7 @@
 //! An operator's word: drain, release, validate now.
 use std::{sync::Arc, time::Duration};
 
-use super::{Router, standing::Phase};
+use super::{Router, health::TargetHealth, standing::Phase};
 use crate::domain::{Moment, Target};
 
 /// What an operator's word applies to; fields narrow each other.
@@ -48,15 +48,18 @@ impl Router {
         })
     }
 
-    /// Puts drained targets back; answers with those that were drained.
+    /// Puts drained and quarantined targets back, and ends the alarms of those whose answers contradicted the
+    /// configuration; answers with all of these.
     pub fn release(&mut self, selector: &Selector) -> Vec<Arc<Target>> {
-        let drained: Vec<bool> = self.health.iter().map(|health| health.drained.is_some()).collect();
+        let held = |health: &TargetHealth| health.drained.is_some() || health.contradicted.is_some();
+        let held: Vec<bool> = self.health.iter().map(held).collect();
         let released = self.for_each_selected(selector, |router, index| {
             if let Some(health) = router.health.get_mut(index) {
                 health.drained = None;
+                health.contradicted = None;
             }
         });
-        released.into_iter().filter(|target| drained[usize::from(target.id.0)]).collect()
+        released.into_iter().filter(|target| held[usize::from(target.id.0)]).collect()
     }
 
     /// Puts the selected targets to the test: a full validation where they serve, one deep call where they are out

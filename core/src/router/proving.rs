@@ -8,7 +8,7 @@ use super::{
     test_call::ESTIMATED_TOKENS,
 };
 use crate::{
-    domain::{BadResponse, Failure, FailureClass, FailureKind, Moment, RoutingOptions, Target, TargetId},
+    domain::{BadResponse, Failure, FailureClass, FailureKind, Moment, Target, TargetId},
     policy::PermittedTarget,
 };
 
@@ -201,9 +201,10 @@ impl Router {
     }
 
     fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
+        // Nothing is sent to what is not what it is taken for.
+        self.health.get(index).filter(|health| !health.is_quarantined())?;
         let target = self.routes.targets().get(index).filter(|target| self.routes.in_use(target.id))?;
-        let anything = RoutingOptions::default();
-        self.policies.iter().find_map(|policy| policy.permit(target, &anything).ok())
+        self.policies.iter().find_map(|policy| policy.permit_test_call(target).ok())
     }
 
     /// Where no other target can take calls, whoever heals first should be found soon.
@@ -420,7 +421,7 @@ impl Router {
     /// Where a policy has no good target left, one that passed its last test calls serves at once, hold or not.
     pub(super) fn serve_the_stranded(&mut self, now: Moment) {
         for index in 0..self.health.len() {
-            let out = self.health.get(index).is_some_and(|health| health.is_out() && health.drained.is_none());
+            let out = self.health.get(index).is_some_and(|health| health.is_out() && !health.is_withdrawn());
             if out && self.is_stranded(index, TargetHealth::is_good) {
                 self.signal(index, &Signal::Needed, now);
             }
@@ -432,11 +433,10 @@ impl Router {
     fn is_stranded(&self, index: usize, is_fit: impl Fn(&TargetHealth) -> bool) -> bool {
         let Some(target) = self.routes.targets().get(index) else { return false };
         let Some(route) = self.routes.find(&target.model) else { return false };
-        let anything = RoutingOptions::default();
         self.policies.iter().any(|policy| {
             let permits = |id: &&TargetId| {
                 let target = self.routes.targets().get(usize::from(id.0));
-                target.is_some_and(|target| policy.permit(target, &anything).is_ok())
+                target.is_some_and(|target| policy.permits(target).is_ok())
             };
             let fit = |id: &TargetId| self.health.get(usize::from(id.0)).is_some_and(&is_fit);
             let permitted: Vec<&TargetId> = route.targets.iter().filter(permits).collect();

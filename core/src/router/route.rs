@@ -106,6 +106,11 @@ impl Routes {
         &self.targets
     }
 
+    /// The targets of a route, in order of preference.
+    pub fn targets_of<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = &'a Arc<Target>> {
+        route.targets.iter().filter_map(|id| self.targets.get(usize::from(id.0)))
+    }
+
     /// Targets that the configuration in force names.
     pub fn targets_in_use(&self) -> impl Iterator<Item = &Arc<Target>> {
         self.targets.iter().filter(|target| self.in_use(target.id))

@@ -1,8 +1,12 @@
 //! What an on-call engineer wants to know, as plain data.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Cause, Overlay, Route, Router, Standing, health::TargetHealth, standing::Phase};
-use crate::domain::{FailureKind, Moment, Quota, Target};
+use super::{
+    Cause, Overlay, Route, Router, Standing,
+    health::{Contradicted, TargetHealth},
+    standing::Phase,
+};
+use crate::domain::{FailureKind, Mismatch, Moment, Quota, Target};
 
 /// Every target and model at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +65,17 @@ pub enum Alarm {
         /// Where.
         target: Arc<Target>,
     },
+    /// Azure's answers contradict the configuration.
+    Mismatch {
+        /// Where.
+        target: Arc<Target>,
+        /// What the last contradiction was.
+        mismatch: Mismatch,
+        /// When the first one came.
+        since: Moment,
+        /// The target takes no calls for it.
+        quarantined: bool,
+    },
     /// A test call was refused as invalid, so it proves nothing.
     TestRefused {
         /// Where.
@@ -93,6 +108,7 @@ impl Alarm {
             Self::Frozen { .. } => "frozen",
             Self::Misconfigured { .. } => "misconfigured",
             Self::VersionMismatch { .. } => "version_mismatch",
+            Self::Mismatch { mismatch, .. } => mismatch.as_str(),
             Self::TestRefused { .. } => "test_refused",
             Self::TestsFailing { .. } => "tests_failing",
             Self::Unproven { .. } => "standby_unproven",
@@ -106,6 +122,7 @@ impl Alarm {
         match self {
             Self::Misconfigured { target }
             | Self::VersionMismatch { target }
+            | Self::Mismatch { target, .. }
             | Self::TestRefused { target }
             | Self::TestsFailing { target }
             | Self::Unproven { target } => Some(target),
@@ -324,6 +341,10 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
         }
         if health.version_mismatch {
             alarms.push(Alarm::VersionMismatch { target: target() });
+        }
+        if let Some(Contradicted { since, mismatch, quarantined }) = &health.contradicted {
+            let (since, mismatch, quarantined) = (*since, mismatch.clone(), *quarantined);
+            alarms.push(Alarm::Mismatch { target: target(), mismatch, since, quarantined });
         }
         if health.tests.refused {
             alarms.push(Alarm::TestRefused { target: target() });

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::{Router, Routes, Thresholds, health::TargetHealth, resource::ResourceHealth};
 use crate::{
-    domain::{Moment, Target},
+    domain::{Moment, RoutingOptions, Target},
     policy::{PermittedTarget, Policy, Refusal},
 };
 
@@ -45,14 +45,14 @@ impl Router {
     }
 
     /// What a policy has become since a call was admitted under it, if it has changed at all.
-    pub(super) fn permits_still(&self, permitted: &PermittedTarget) -> Result<(), Refusal> {
+    pub(super) fn permits_still(&self, permitted: &PermittedTarget, request: &RoutingOptions) -> Result<(), Refusal> {
         if !self.routes.in_use(permitted.target().id) {
             return Err(Refusal::Removed);
         }
         match self.superseded.get(permitted.policy()) {
             None => Ok(()),
             Some(None) => Err(Refusal::PolicyRemoved),
-            Some(Some(policy)) => policy.permit(permitted.target(), &Default::default()).map(drop),
+            Some(Some(policy)) => policy.permit(permitted.target(), request).map(drop),
         }
     }
 }

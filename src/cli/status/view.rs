@@ -115,6 +115,7 @@ fn row(region: &str, target: &pb::TargetState, active: bool, now: Option<&Timest
 fn state(target: &pb::TargetState) -> String {
     match (target.overlay(), target.standing()) {
         (pb::Overlay::Drained, _) => style("◌ drained".to_owned()).yellow(),
+        (pb::Overlay::Quarantined, _) => style("✕ quarantined".to_owned()).red(),
         (_, pb::Standing::Out) if target.out_level > 1 => style(format!("✕ out ({})", target.out_level)).red(),
         (_, pb::Standing::Out) => style("✕ out".to_owned()).red(),
         (_, standing @ (pb::Standing::Suspected | pb::Standing::Returning)) => {
@@ -133,6 +134,10 @@ fn details(target: &pb::TargetState, now: Option<&Timestamp>) -> Vec<String> {
     let mut told: Vec<(&str, String)> = Vec::new();
     if target.overlay() == pb::Overlay::Drained {
         told.push(("why", format!("drained: {}", target.drain_reason)));
+    }
+    if target.overlay() == pb::Overlay::Quarantined {
+        let since = age(target.quarantined_since_time.as_ref(), now);
+        told.push(("why", format!("Azure's answers contradict the configuration, for {since}; see the alarms")));
     }
     if target.overlay() == pb::Overlay::Misconfigured {
         let since = age(target.misconfigured_since_time.as_ref(), now);
@@ -357,7 +362,7 @@ last changes
     fn what_keeps_a_target_from_serving_comes_first() {
         console::set_colors_enabled(false);
         use pb::{
-            Overlay::{self, Cooling, Drained, Misconfigured},
+            Overlay::{self, Cooling, Drained, Misconfigured, Quarantined},
             Standing::{self, Out, Returning, Serving, Suspected},
         };
         for (standing, overlay, expected) in [
@@ -368,6 +373,8 @@ last changes
             (Returning, Cooling, "◐ returning"),
             (Out, Cooling, "✕ out"),
             (Out, Drained, "◌ drained"),
+            (Serving, Quarantined, "✕ quarantined"),
+            (Out, Quarantined, "✕ quarantined"),
             (Standing::Unspecified, Overlay::Unspecified, "? unspecified"),
         ] {
             let target = pb::TargetState { overlay: overlay.into(), ..target("swc", 1, standing) };

@@ -67,6 +67,7 @@ pub fn order(deployment: &str, limits: AttemptLimits) -> AttemptOrder {
         upstream_stream: UpstreamStream::Auto,
         version: None,
         embedding_space: "".into(),
+        claims: Default::default(),
     });
     let target = Policy::unrestricted().permit(&target, &RoutingOptions::default()).unwrap();
     AttemptOrder { target, limits, trace: TraceContext::default(), test: None }

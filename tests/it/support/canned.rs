@@ -79,9 +79,14 @@ impl Canned {
 
     /// Answers the first request with the first answer, and so on; the last one repeats.
     pub async fn start_with(answers: impl IntoIterator<Item = Vec<Step>>) -> Self {
-        let answers: Arc<[Vec<Step>]> = answers.into_iter().collect();
+        Self::start_knowing(|_| answers.into_iter().collect()).await
+    }
+
+    /// The same, for answers that name the server's own address.
+    pub async fn start_knowing(answers: impl FnOnce(SocketAddr) -> Vec<Vec<Step>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let answers: Arc<[Vec<Step>]> = answers(address).into();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (count, connections) = watch::channel(Connections::default());
         let requests = Arc::clone(&seen);

@@ -126,6 +126,7 @@ pub fn targets(upstream_stream: UpstreamStream) -> Vec<Target> {
         upstream_stream,
         version: None,
         embedding_space: if kind == chat { "".into() } else { "text-embedding-3-large/1/2".into() },
+        claims: Default::default(),
     };
     rows.into_iter().enumerate().map(target).collect()
 }

@@ -419,7 +419,8 @@ type RoutingOptions struct {
 	DataBoundary string `protobuf:"bytes,4,opt,name=data_boundary,json=dataBoundary,proto3" json:"data_boundary,omitempty"`
 	// Optional. The widest processing scope acceptable. Unset: as the policy says.
 	MaxProcessingScope ProcessingScope `protobuf:"varint,5,opt,name=max_processing_scope,json=maxProcessingScope,proto3,enum=sealane.v1.ProcessingScope" json:"max_processing_scope,omitempty"`
-	// Optional. The class of the data sent, such as `confidential`, where a policy asks for one.
+	// Optional. The class of the data sent, such as `confidential`: one of those that the caller's policy accepts, and
+	// required where it says so. At most 64 printable ASCII characters.
 	DataClass string `protobuf:"bytes,6,opt,name=data_class,json=dataClass,proto3" json:"data_class,omitempty"`
 	// Optional. Default `PRIORITY_INTERACTIVE`.
 	Priority Priority `protobuf:"varint,7,opt,name=priority,proto3,enum=sealane.v1.Priority" json:"priority,omitempty"`

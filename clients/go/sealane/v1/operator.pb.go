@@ -283,7 +283,7 @@ func (x *DrainResponse) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// Puts drained targets back.
+// Puts drained and quarantined targets back, and ends the alarms of those whose answers contradicted the configuration.
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required.
@@ -341,7 +341,7 @@ func (x *ReleaseRequest) GetReason() string {
 // What was put back.
 type ReleaseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Those that were drained until now.
+	// Those that were drained, quarantined or under such an alarm until now.
 	Targets       []*TargetName `protobuf:"bytes,1,rep,name=targets,proto3" json:"targets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -98,6 +98,9 @@ const (
 	Overlay_OVERLAY_DRAINED Overlay = 2
 	// Azure refuses the service's own credentials or does not know the deployment: an alarm.
 	Overlay_OVERLAY_MISCONFIGURED Overlay = 3
+	// Azure's answers contradict the configuration, which says that such a target takes no calls: until an operator
+	// releases it, or the service starts anew.
+	Overlay_OVERLAY_QUARANTINED Overlay = 4
 )
 
 // Enum value maps for Overlay.
@@ -107,12 +110,14 @@ var (
 		1: "OVERLAY_COOLING",
 		2: "OVERLAY_DRAINED",
 		3: "OVERLAY_MISCONFIGURED",
+		4: "OVERLAY_QUARANTINED",
 	}
 	Overlay_value = map[string]int32{
 		"OVERLAY_UNSPECIFIED":   0,
 		"OVERLAY_COOLING":       1,
 		"OVERLAY_DRAINED":       2,
 		"OVERLAY_MISCONFIGURED": 3,
+		"OVERLAY_QUARANTINED":   4,
 	}
 )
 
@@ -643,8 +648,10 @@ type TargetState struct {
 	DrainReason string `protobuf:"bytes,32,opt,name=drain_reason,json=drainReason,proto3" json:"drain_reason,omitempty"`
 	// `OVERLAY_MISCONFIGURED` only: since when.
 	MisconfiguredSinceTime *timestamppb.Timestamp `protobuf:"bytes,33,opt,name=misconfigured_since_time,json=misconfiguredSinceTime,proto3" json:"misconfigured_since_time,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// `OVERLAY_QUARANTINED` only: since when.
+	QuarantinedSinceTime *timestamppb.Timestamp `protobuf:"bytes,34,opt,name=quarantined_since_time,json=quarantinedSinceTime,proto3" json:"quarantined_since_time,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *TargetState) Reset() {
@@ -908,13 +915,21 @@ func (x *TargetState) GetMisconfiguredSinceTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *TargetState) GetQuarantinedSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.QuarantinedSinceTime
+	}
+	return nil
+}
+
 // What somebody should look at.
 type Alarm struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A short stable word: `cut_off` (nothing is reachable from here), `frozen` (this process itself stumbled),
 	// `no_good_target`, `misconfigured`, `version_mismatch` (the deployment serves another model version than
-	// configured), `test_refused` (a test call is itself invalid), `tests_failing` (although live traffic succeeds),
-	// `standby_unproven`, `test_budget_spent`. May grow.
+	// configured), `region_mismatch`, `deployment_mismatch` and `undeclared_spillover` (Azure's answers contradict the
+	// configuration), `test_refused` (a test call is itself invalid), `tests_failing` (although live traffic
+	// succeeds), `standby_unproven`, `test_budget_spent`. May grow.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What is the matter and what to do, for people.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
@@ -1158,7 +1173,7 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x0factive_resource\x18\x03 \x01(\tR\x0eactiveResource\x12+\n" +
 	"\x11active_deployment\x18\x04 \x01(\tR\x10activeDeployment\x12%\n" +
 	"\x0eready_standbys\x18\x05 \x01(\x05R\rreadyStandbys\x12)\n" +
-	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\xaa\r\n" +
+	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\xfc\r\n" +
 	"\vTargetState\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1e\n" +
@@ -1198,7 +1213,8 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x10test_call_tokens\x18\x1e \x01(\x03R\x0etestCallTokens\x12*\n" +
 	"\x11passed_test_calls\x18\x1f \x01(\x03R\x0fpassedTestCalls\x12!\n" +
 	"\fdrain_reason\x18  \x01(\tR\vdrainReason\x12T\n" +
-	"\x18misconfigured_since_time\x18! \x01(\v2\x1a.google.protobuf.TimestampR\x16misconfiguredSinceTimeB\x17\n" +
+	"\x18misconfigured_since_time\x18! \x01(\v2\x1a.google.protobuf.TimestampR\x16misconfiguredSinceTime\x12P\n" +
+	"\x16quarantined_since_time\x18\" \x01(\v2\x1a.google.protobuf.TimestampR\x14quarantinedSinceTimeB\x17\n" +
 	"\x15_recent_success_ratioB\x15\n" +
 	"\x13_remaining_requestsB\x13\n" +
 	"\x11_remaining_tokens\"\xda\x01\n" +
@@ -1231,12 +1247,13 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x10STANDING_SERVING\x10\x01\x12\x16\n" +
 	"\x12STANDING_SUSPECTED\x10\x02\x12\x10\n" +
 	"\fSTANDING_OUT\x10\x03\x12\x16\n" +
-	"\x12STANDING_RETURNING\x10\x04*g\n" +
+	"\x12STANDING_RETURNING\x10\x04*\x80\x01\n" +
 	"\aOverlay\x12\x17\n" +
 	"\x13OVERLAY_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOVERLAY_COOLING\x10\x01\x12\x13\n" +
 	"\x0fOVERLAY_DRAINED\x10\x02\x12\x19\n" +
-	"\x15OVERLAY_MISCONFIGURED\x10\x032\xcb\x01\n" +
+	"\x15OVERLAY_MISCONFIGURED\x10\x03\x12\x17\n" +
+	"\x13OVERLAY_QUARANTINED\x10\x042\xcb\x01\n" +
 	"\rRegionService\x12V\n" +
 	"\fRegionStatus\x12\x1f.sealane.v1.RegionStatusRequest\x1a .sealane.v1.RegionStatusResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\x11WatchRegionStatus\x12$.sealane.v1.WatchRegionStatusRequest\x1a%.sealane.v1.WatchRegionStatusResponse0\x01B<Z:github.com/sealane/sealane/clients/go/sealane/v1;sealanev1b\x06proto3"
@@ -1295,19 +1312,20 @@ var file_sealane_v1_region_proto_depIdxs = []int32{
 	12, // 19: sealane.v1.TargetState.last_failure_time:type_name -> google.protobuf.Timestamp
 	12, // 20: sealane.v1.TargetState.last_proven_time:type_name -> google.protobuf.Timestamp
 	12, // 21: sealane.v1.TargetState.misconfigured_since_time:type_name -> google.protobuf.Timestamp
-	12, // 22: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
-	12, // 23: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
-	0,  // 24: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
-	0,  // 25: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
-	2,  // 26: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
-	4,  // 27: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
-	3,  // 28: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
-	5,  // 29: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
-	28, // [28:30] is the sub-list for method output_type
-	26, // [26:28] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	12, // 22: sealane.v1.TargetState.quarantined_since_time:type_name -> google.protobuf.Timestamp
+	12, // 23: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
+	12, // 24: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
+	0,  // 25: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
+	0,  // 26: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
+	2,  // 27: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
+	4,  // 28: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
+	3,  // 29: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
+	5,  // 30: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
+	29, // [29:31] is the sub-list for method output_type
+	27, // [27:29] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_sealane_v1_region_proto_init() }

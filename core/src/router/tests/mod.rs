@@ -1,5 +1,6 @@
 //! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
-//! `operator`, `saved`, `succession`), as stories of calls (`scripts`) and of outages (`outages`), as properties (`properties`, `sequences`),
+//! `operator`, `quarantine`, `saved`, `succession`), as stories of calls (`scripts`) and of outages (`outages`), as
+//! properties (`properties`, `sequences`, `residency`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
 mod choices;
@@ -10,7 +11,9 @@ mod operator;
 mod outages;
 mod properties;
 mod proving;
+mod quarantine;
 mod reach;
+mod residency;
 mod saved;
 mod script;
 mod scripts;
@@ -54,6 +57,7 @@ fn target(id: u16) -> Target {
         upstream_stream: UpstreamStream::Auto,
         version: None,
         embedding_space: "".into(),
+        claims: Default::default(),
     }
 }
 

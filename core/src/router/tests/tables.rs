@@ -70,7 +70,7 @@ fn a_refusal_by_policy_names_every_target_and_why() {
     let policy = Arc::new(Policy { regions: vec!["eus".into()], ..Policy::unrestricted() });
     let options = Arc::new(RoutingOptions { data_boundary: Some("eu".into()), ..RoutingOptions::default() });
     let mut call = Call::new(CallTerms { policy, options, ..terms(&router, at(30)) }, at(0));
-    let Decision::GiveUp(GiveUp::NotPermitted { refusals }) = router.choose(&mut call, at(0)) else { panic!() };
+    let Decision::GiveUp(GiveUp::NotPermitted { refusals, .. }) = router.choose(&mut call, at(0)) else { panic!() };
     let told: Vec<_> = refusals.iter().map(|verdict| (&*verdict.target.region, verdict.refusal)).collect();
     let region = Refusal::PolicyRegion;
     assert_eq!(told, [("swc", region), ("weu", region), ("frc", region), ("eus", Refusal::RequestBoundary)]);

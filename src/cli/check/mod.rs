@@ -8,12 +8,16 @@ use std::{
 use clap::Args;
 use console::style;
 use sealane_core::{
-    domain::{ModelKind, RoutingOptions, Target},
+    domain::{ModelKind, Target},
     policy::{Policy, Refusal},
     router::Route,
 };
 use serde_json::{Value, json};
 
+mod azure;
+mod explain;
+
+use self::{azure::AzureOptions, azure::Confirmation, explain::Explanation};
 use super::{
     Options, Output,
     outcome::{Failure, Outcome, print},
@@ -36,6 +40,12 @@ pub(super) struct Check {
     /// Also ask every resource for its list of models: free of charge; proves endpoint and key, but no deployment.
     #[arg(long)]
     endpoints: bool,
+    #[command(flatten)]
+    control_plane: AzureOptions,
+    /// Say where the calls of a caller for a model may go, in which order, and why nowhere else. Where no callers are
+    /// configured, the caller is `anyone`.
+    #[arg(long, num_args = 2, value_names = ["CALLER", "MODEL"], conflicts_with_all = ["endpoints", "azure"])]
+    explain: Option<Vec<String>>,
     /// Warnings are errors.
     #[arg(long)]
     deny_warnings: bool,
@@ -51,10 +61,16 @@ struct Probe {
 impl Check {
     pub(super) async fn run(self, options: Options) -> Outcome {
         let config = Config::load(&self.config)?;
+        let explanation = match self.explain.as_deref() {
+            Some([caller, model]) => Some(Explanation::of(&config, caller, model)?),
+            _ => None,
+        };
         let probes = if self.endpoints { probe(&config).await? } else { vec![] };
-        match options.output {
-            Output::Json => print(document(&config, &probes))?,
-            Output::Table => print(report(&config, &probes).join("\n"))?,
+        let confirmation = self.control_plane.confirm(&config).await?;
+        match (&explanation, options.output) {
+            (Some(explanation), output) => print(explanation.show(output))?,
+            (None, Output::Json) => print(document(&config, &probes, confirmation.as_ref()))?,
+            (None, Output::Table) => print(report(&config, &probes, confirmation.as_ref()).join("\n"))?,
         }
         for warning in &config.warnings {
             eprintln!("{} {warning}", style("warning:").for_stderr().yellow().bold());
@@ -64,6 +80,11 @@ impl Check {
             let name = self.config.display();
             eprintln!("{name} is valid: {resources} resources, {models} models, revision {}", config.revision);
         }
+        if let Some(confirmation) = confirmation.as_ref().filter(|_| !options.verbosity.quiet) {
+            eprintln!("{}", confirmation.note());
+        }
+        explanation.as_ref().map_or(Ok(()), Explanation::verdict)?;
+        confirmation.as_ref().map_or(Ok(()), Confirmation::verdict)?;
         if let Some(failed) = probes.iter().find(|probe| probe.result.is_err()) {
             return Err(Failure::Unreachable(format!("resource {} cannot be used", failed.resource)));
         }
@@ -107,11 +128,10 @@ fn order<'a>(
     route: &'a Route,
     policy: &'a Policy,
 ) -> impl Iterator<Item = (&'a Arc<Target>, Result<(), Refusal>)> {
-    let targets = route.targets.iter().filter_map(|id| config.routes.targets().get(usize::from(id.0)));
-    targets.map(|target| (target, policy.permit(target, &RoutingOptions::default()).map(|_| ())))
+    config.routes.targets_of(route).map(|target| (target, policy.permits(target)))
 }
 
-fn report(config: &Config, probes: &[Probe]) -> Vec<String> {
+fn report(config: &Config, probes: &[Probe], confirmation: Option<&Confirmation>) -> Vec<String> {
     let mut lines = Vec::new();
     for route in config.routes.all() {
         let space = config.routes.targets().iter().find(|target| target.model == route.model);
@@ -134,6 +154,10 @@ fn report(config: &Config, probes: &[Probe]) -> Vec<String> {
             table.row(vec![probe.resource.to_string(), probe.endpoint.clone(), told.to_string()]);
         }
         lines.extend(table.lines());
+        lines.push(String::new());
+    }
+    if let Some(confirmation) = confirmation {
+        lines.extend(confirmation.report());
         lines.push(String::new());
     }
     lines.pop();
@@ -165,7 +189,7 @@ fn places(config: &Config, route: &Route, policy: &Policy) -> Vec<String> {
     table.lines().into_iter().skip(1).collect()
 }
 
-fn document(config: &Config, probes: &[Probe]) -> Value {
+fn document(config: &Config, probes: &[Probe], confirmation: Option<&Confirmation>) -> Value {
     let models = config.routes.all().iter().map(|route| {
         let policies = policies(config).into_iter().map(|policy| {
             let targets = order(config, route, &policy).map(|(target, verdict)| {
@@ -175,6 +199,7 @@ fn document(config: &Config, probes: &[Probe]) -> Value {
                     "deployment": *target.deployment,
                     "sku": target.sku.as_str(),
                     "processingScope": target.scope.as_str(),
+                    "scopeEvidence": target.claims.scope_evidence.as_str(),
                     "permitted": verdict.is_ok(),
                     "refusal": verdict.err().map(|refusal| refusal.to_string()),
                 })
@@ -196,6 +221,7 @@ fn document(config: &Config, probes: &[Probe]) -> Value {
         "revision": config.revision,
         "models": models.collect::<Vec<_>>(),
         "endpoints": endpoints.collect::<Vec<_>>(),
+        "azure": confirmation.map(Confirmation::document),
         "warnings": config.warnings,
     })
 }
