@@ -32,7 +32,7 @@ pub use self::{
 use crate::{
     audit::{CallJournal, Label},
     clock::Clock,
-    telemetry::{CallSpan, FloodGate},
+    telemetry::{CallSpan, FloodGate, Metrics},
     upstream::Upstream,
 };
 
@@ -52,6 +52,7 @@ pub struct Dispatcher<U> {
     /// Wakes attempts in flight, in the order in which they began to wait (`watch` wakes in a random one).
     changed: Notify,
     failures_told: FloodGate,
+    metrics: Metrics,
 }
 
 /// What a call brings along when it is admitted.
@@ -78,7 +79,27 @@ impl<U: Upstream> Dispatcher<U> {
     pub fn new(upstream: U, router: Router, clock: Clock) -> Self {
         let (revision, _) = watch::channel(router.revision());
         let failures_told = FloodGate::new(FAILURE_LINES_PER_SECOND);
-        Self { upstream, router: Mutex::new(router), clock, revision, changed: Notify::new(), failures_told }
+        Self {
+            upstream,
+            router: Mutex::new(router),
+            clock,
+            revision,
+            changed: Notify::new(),
+            failures_told,
+            metrics: Metrics::off(),
+        }
+    }
+
+    /// Has its calls counted.
+    #[must_use]
+    pub fn measured_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// What counts its calls.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The clock that deadlines are counted by.
