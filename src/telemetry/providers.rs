@@ -76,12 +76,11 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Installs logging, and metrics and exporters where they are asked for. Logging once in a process; later calls
-    /// leave it as it is.
+    /// Metrics and exporters, where they are asked for. Without [`install`](Self::install) there are no spans to export.
     ///
     /// # Errors
     /// When an endpoint is unusable.
-    pub fn install(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
+    pub fn start(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
         let (traces_to, metrics_to) = (endpoint("TRACES", settings), endpoint("METRICS", settings));
         let runtime = if traces_to.is_some() || metrics_to.is_some() { Some(exporters_runtime()?) } else { None };
         let entered = runtime.as_ref().map(Runtime::enter);
@@ -97,7 +96,16 @@ impl Telemetry {
             None => Metrics::off(),
         };
         drop(entered);
-        let spans = traces.as_ref().map(|provider| {
+        Ok(Self { traces, metrics, runtime })
+    }
+
+    /// The same, and logging and spans as well. Those once in a process; later calls leave them as they are.
+    ///
+    /// # Errors
+    /// When an endpoint is unusable.
+    pub fn install(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
+        let telemetry = Self::start(settings)?;
+        let spans = telemetry.traces.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
                 .with_tracer(provider.tracer("sealane"))
                 .with_location(false)
@@ -114,12 +122,12 @@ impl Telemetry {
             None => logs.try_init(),
         };
         if installed.is_ok() {
-            match (&traces_to, &metrics_to) {
+            match (endpoint("TRACES", settings), endpoint("METRICS", settings)) {
                 (None, None) => info!("no OTLP endpoint is set: neither traces nor metrics are exported"),
                 (traces, metrics) => info!(traces, metrics, "exporting over OTLP"),
             }
         }
-        Ok(Self { traces, metrics, runtime })
+        Ok(telemetry)
     }
 
     /// What counts; off where nobody would look.
