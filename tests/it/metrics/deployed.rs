@@ -2,7 +2,10 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use regex::Regex;
-use sealane::telemetry::{INSTRUMENTS, Instrument, Kind};
+use sealane::{
+    config::Config,
+    telemetry::{INSTRUMENTS, Instrument, Kind},
+};
 use serde_json::Value;
 
 fn read(path: &str) -> String {
@@ -166,5 +169,47 @@ fn the_dashboard_speaks_of_metrics_that_exist() {
         if let Some(query) = variable["query"].as_str() {
             assert_eq!(unknown(query), Vec::<String>::new());
         }
+    }
+}
+
+/// There is no container engine here: what can be held without one is that the files are whole and fit each other.
+#[test]
+fn the_compose_file_mounts_what_exists_and_serves_a_good_configuration() {
+    let compose: Value = serde_saphyr::from_str(&read("deploy/compose.yaml")).unwrap();
+    let services = compose["services"].as_object().unwrap();
+    for (name, service) in services {
+        let image = service["image"].as_str().unwrap_or_else(|| panic!("{name} has an image"));
+        let (_, tag) = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has a tag"));
+        assert!(tag != "latest" || image == "sealane:latest", "{name} is pinned");
+        for mount in service["volumes"].as_array().into_iter().flatten() {
+            let (here, _) = mount.as_str().unwrap().split_once(':').unwrap();
+            let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(here);
+            assert!(here.exists(), "{name} mounts {}, which is not there", here.display());
+        }
+        for port in service["ports"].as_array().into_iter().flatten() {
+            assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{name} is published on loopback only");
+        }
+        for other in service["depends_on"].as_array().into_iter().flatten() {
+            assert!(services.contains_key(other.as_str().unwrap()), "{name} waits for {other}");
+        }
+    }
+    let given = &services["sealane"]["environment"];
+    let env = |name: &str| given[name].as_str().map(str::to_owned);
+    let config = Config::from_yaml(&read("deploy/sealane/sealane.yaml"), "deploy/sealane/sealane.yaml", env);
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(config.warnings, Vec::<String>::new());
+    for resource in &config.resources {
+        let host = resource.endpoint.host_str().unwrap();
+        let command = services[host]["command"].as_array().unwrap();
+        let listens = format!("{host}=0.0.0.0:{}", resource.endpoint.port().unwrap());
+        assert!(command.contains(&listens.clone().into()), "{host} is simulated at {listens}");
+    }
+    let prometheus: Value = serde_saphyr::from_str(&read("deploy/prometheus/prometheus.yaml")).unwrap();
+    let scraped = prometheus["scrape_configs"][0]["static_configs"][0]["targets"][0].as_str().unwrap();
+    assert_eq!(scraped, format!("sealane:{}", config.ops.unwrap().port()));
+    let sources: Value = serde_saphyr::from_str(&read("deploy/grafana/provisioning/datasources/sources.yaml")).unwrap();
+    for source in sources["datasources"].as_array().unwrap() {
+        let address = source["url"].as_str().unwrap().strip_prefix("http://").unwrap();
+        assert!(services.contains_key(address.split_once(':').unwrap().0), "{address} is a service");
     }
 }
