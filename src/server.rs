@@ -257,8 +257,9 @@ impl<U: Upstream> Server<U> {
     }
 }
 
-/// Has the metrics read the router's state, for as long as there is one.
+/// Has the metrics know the targets, and read the router's state for as long as there is one.
 fn watch_router<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>) {
+    dispatcher.metrics().prepare(dispatcher.snapshot().targets.iter().map(|view| &*view.target));
     let watched = Arc::downgrade(dispatcher);
     dispatcher.metrics().watch_router(move || {
         let dispatcher = watched.upgrade()?;
@@ -355,7 +356,7 @@ fn routes<U: Upstream>(
                 // With these, tools show error details in full instead of as bytes.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
-        let gate = ReflectionGate::new(Arc::clone(&settings.rules), settings.reflection);
+        let gate = ReflectionGate::new(Arc::clone(&settings.rules), settings.reflection, settings.metrics.clone());
         let v1 = described().build_v1()?.accept_compressed(Gzip).send_compressed(Gzip);
         let v1alpha = described().build_v1alpha()?.accept_compressed(Gzip).send_compressed(Gzip);
         routes

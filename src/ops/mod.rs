@@ -28,6 +28,9 @@ const CONNECTIONS: usize = 32;
 /// A connection carries one request and answer, and is closed after this whatever it does.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For the request to arrive.
+const PATIENCE_FOR_HEAD: Duration = Duration::from_secs(5);
+
 /// Bytes of a request line and its headers.
 const LONGEST_HEAD: usize = 16 << 10;
 
@@ -104,7 +107,7 @@ async fn converse(view: Arc<View>, stream: TcpStream) -> hyper::Result<()> {
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(PATIENCE_FOR_HEAD)
         .max_buf_size(LONGEST_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)

@@ -20,6 +20,7 @@ use opentelemetry::{
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::{Resource, error::OTelSdkResult, metrics::SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
+use sealane_core::domain::Target;
 use thiserror::Error;
 
 use super::export::{Counted, FailedExports};
@@ -120,14 +121,18 @@ impl Metrics {
         }
     }
 
+    /// Starts at zero what alerts look at. For every target that is configured, also by a later configuration.
+    pub fn prepare<'a>(&self, targets: impl Iterator<Item = &'a Target>) {
+        if let Some(calls) = self.calls() {
+            calls.prepare(targets);
+        }
+    }
+
     /// Shows the router's state from now on: `look` is asked when somebody reads the metrics. The first call counts;
     /// where `look` finds nothing any more (`None`), nothing is shown.
     pub fn watch_router(&self, look: impl Fn() -> Option<RouterView> + Send + Sync + 'static) {
         let Some(counting) = &self.0 else { return };
         if counting.watching.set(()).is_ok() {
-            if let Some(view) = look() {
-                counting.calls.prepare(view.snapshot.targets.iter().map(|view| &*view.target));
-            }
             observed::watch(&counting.meter, look);
         }
     }

@@ -98,7 +98,7 @@ pub(super) const CALL_DURATION: Instrument = histogram(
     "s",
     CALL_SECONDS,
     &["rpc.system.name", "rpc.method", "rpc.response.status_code", "error.type"],
-    "Time of a call, from its first byte to its last; `error.type` is the reason of its error.",
+    "Time of a call that reached one of our methods, to its last byte; `error.type` is the reason of its error.",
 );
 pub(super) const ATTEMPT_DURATION: Instrument = histogram(
     "gen_ai.client.operation.duration",
@@ -131,7 +131,7 @@ pub(super) const ATTEMPTS: Instrument = counter(
     "sealane.attempts",
     "{attempt}",
     &["region", "resource", "deployment", "model", "operation", "outcome"],
-    "Attempts that ended: `served`, `cancelled`, or the word for the failure, such as `throttled`.",
+    "Attempts of calls that ended: `served`, `cancelled`, or the word for the failure, such as `throttled`.",
 );
 pub(super) const FAILOVERS: Instrument = counter(
     "sealane.failovers",

@@ -1,8 +1,14 @@
 //! The operator's port.
 use std::time::Duration;
 
-use sealane::grpc::pb;
+use sealane::{
+    clock::Clock,
+    grpc::pb,
+    ops::{Ops, View},
+    telemetry::Metrics,
+};
 use sealane_core::domain::FailureKind;
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::Instant};
 
 use super::exposition::{ask, get};
 use crate::support::{
@@ -76,4 +82,32 @@ async fn what_is_no_request_for_it_is_refused() {
         let (head, _) = ask(service.ops, request).await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {head}", &request[..20.min(request.len())]);
     }
+}
+
+/// Time is the test's own here: the runtime lets it pass as soon as nobody has anything to do.
+#[tokio::test(start_paused = true)]
+async fn who_connects_and_says_nothing_gives_its_place_back() {
+    let ops = Ops::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = ops.local_addr().unwrap();
+    let view = View {
+        ready: Box::new(|| true),
+        snapshot: Box::new(|| unreachable!("nobody asks for the page")),
+        clock: Clock::start(),
+        metrics: Metrics::off(),
+        config_revision: "test".into(),
+    };
+    let serving = tokio::spawn(ops.serve(view));
+    let start = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let (head, _) = get(address, "/livez").await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    for mut stream in silent {
+        let mut told = Vec::new();
+        stream.read_to_end(&mut told).await.unwrap();
+    }
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    serving.abort();
 }
