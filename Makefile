@@ -103,7 +103,7 @@ lint-files: lint-tools ## Shell scripts and the Dockerfile are sound
 	$(LINT)/hadolint Dockerfile
 
 .PHONY: lint-alerts
-lint-alerts: ## Alert rules and dashboard queries are sound, and the rules' unit tests pass (needs promtool)
+lint-alerts: ## Alert rules and dashboard queries are sound, and the rules' unit tests pass
 	scripts/lint-alerts.sh
 
 .PHONY: lint-tools
