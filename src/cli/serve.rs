@@ -77,7 +77,7 @@ async fn serve(config: Config, metrics: Metrics, output: Output) -> Outcome {
     let server = Server::from_config(config, metrics).await?;
     // Before anyone is told that the service is up, and may want it to stop again.
     let stop = stop_signal()?;
-    announce(server.local_addr()?, output)?;
+    announce(server.local_addr()?, server.ops_addr()?, output)?;
     if let Some(address) = server.ops_addr()? {
         tracing::info!(%address, "metrics, probes and the status page are served");
     }
@@ -87,10 +87,13 @@ async fn serve(config: Config, metrics: Metrics, output: Output) -> Outcome {
 }
 
 /// The one line on standard output, for people and for whatever waits for the service to be up.
-fn announce(address: SocketAddr, output: Output) -> Outcome {
+fn announce(address: SocketAddr, ops: Option<SocketAddr>, output: Output) -> Outcome {
     match output {
         Output::Table => print(format_args!("sealane is listening on {address}")),
-        Output::Json => print(serde_json::json!({ "listening": address })),
+        Output::Json => match ops {
+            Some(ops) => print(serde_json::json!({ "listening": address, "ops": ops })),
+            None => print(serde_json::json!({ "listening": address })),
+        },
     }
 }
 

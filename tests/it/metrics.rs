@@ -1,7 +1,7 @@
 //! Metrics as Prometheus scrapes them and as an OTLP receiver gets them, after real calls with a failover; the
 //! operator's port; and that documentation, alert rules and dashboard speak of metrics that exist.
 mod deployed;
-mod exposition;
+pub mod exposition;
 mod ops;
 
 use std::{
