@@ -197,7 +197,9 @@ fn the_compose_file_mounts_what_exists_and_serves_a_good_configuration() {
     let env = |name: &str| given[name].as_str().map(str::to_owned);
     let config = Config::from_yaml(&read("deploy/sealane/sealane.yaml"), "deploy/sealane/sealane.yaml", env);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(config.warnings, Vec::<String>::new());
+    // True, and said in the file: all of it is on one machine's loopback.
+    let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    assert!(warning.contains("without `tls`"), "{warning}");
     for resource in &config.resources {
         let host = resource.endpoint.host_str().unwrap();
         let command = services[host]["command"].as_array().unwrap();
