@@ -10,9 +10,10 @@ RUN apt-get update \
 WORKDIR /src
 COPY . .
 # The caches hold downloads and finished crates between builds; the binary is copied out of them.
+ARG REVISION=unknown
 RUN --mount=type=cache,id=sealane-cargo-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=sealane-target,target=/src/target \
-    cargo build --locked --release --bin sealane \
+    SEALANE_REVISION="${REVISION}" cargo build --locked --release --bin sealane \
  && install -D target/release/sealane /out/sealane
 
 # glibc, libgcc, CA certificates and the user 65532; nothing else.
@@ -26,10 +27,11 @@ LABEL org.opencontainers.image.title="Sealane" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /out/sealane /usr/local/bin/sealane
-# Mount the configuration here. In a container it listens on 0.0.0.0:50051, which needs `callers` in it.
+# Mount the configuration here. In a container it listens on 0.0.0.0:50051, which needs `callers` in it; metrics and
+# probes are on 9464 where `ops.listen: 0.0.0.0:9464` says so.
 ENV SEALANE_CONFIG=/etc/sealane/sealane.yaml
 USER 65532:65532
-EXPOSE 50051
+EXPOSE 50051 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 \
     CMD ["/usr/local/bin/sealane", "healthcheck", "--addr", "localhost:50051", "--timeout-ms", "2000"]

@@ -73,7 +73,7 @@ mutants: ## Change the core in every small way and list what no test notices (an
 check: lint test ## Everything that CI checks
 
 .PHONY: lint
-lint: lint-format lint-dependencies lint-proto lint-clients lint-files lint-rust lint-docs ## All static checks
+lint: lint-format lint-dependencies lint-proto lint-clients lint-files lint-alerts lint-rust lint-docs ## All static checks
 
 .PHONY: lint-format
 lint-format: ## Rust is formatted
@@ -105,6 +105,10 @@ lint-clients: ## The committed Python and Go stubs are what proto/ generates
 lint-files: lint-tools ## Shell scripts and the Dockerfile are sound
 	$(LINT)/shellcheck $(SCRIPTS)
 	$(LINT)/hadolint Dockerfile
+
+.PHONY: lint-alerts
+lint-alerts: ## Alert rules and dashboard queries are sound, and the rules' unit tests pass
+	scripts/lint-alerts.sh
 
 .PHONY: lint-tools
 lint-tools:

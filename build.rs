@@ -1,11 +1,14 @@
 //! Compiles `proto/` into `OUT_DIR`, with protox instead of a protoc binary on the machine, and keeps the
-//! descriptor set for server reflection.
-use std::{env, error::Error, fs, path::PathBuf};
+//! descriptor set for server reflection. Tells the program which compiler built it.
+use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-env-changed=SEALANE_REVISION");
+    let rustc = Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version").output()?;
+    println!("cargo:rustc-env=SEALANE_RUSTC={}", String::from_utf8_lossy(&rustc.stdout).trim());
     let files = ["common", "inference", "region", "operator"].map(|name| format!("sealane/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);

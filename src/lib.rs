@@ -13,6 +13,7 @@ pub mod dispatch;
 pub mod grpc;
 pub mod identity;
 mod listener;
+pub mod ops;
 pub mod prober;
 pub mod secret;
 pub mod server;

@@ -38,7 +38,9 @@ use crate::{
     },
     identity::{Audience, Callers},
     listener::Incoming,
+    ops::{self, Ops},
     prober, standings,
+    telemetry::{Metrics, RouterView},
     tls::{ServerTls, TlsSettings},
     upstream::Upstream,
 };
@@ -56,6 +58,10 @@ const UPSTREAM_HOLD_DOWN: Duration = Duration::from_secs(10);
 pub struct ServerSettings {
     /// Where.
     pub listen: SocketAddr,
+    /// Where metrics, probes and the status page are served; `None`: nowhere.
+    pub ops: Option<SocketAddr>,
+    /// What counts the calls.
+    pub metrics: Metrics,
     /// What the services need to know of the configuration.
     pub rules: Arc<InferenceRules>,
     /// Bytes of a request.
@@ -79,22 +85,23 @@ pub struct ServerSettings {
 /// A service that listens but does not yet serve.
 pub struct Server<U> {
     listener: TcpListener,
+    ops: Option<Ops>,
     dispatcher: Arc<Dispatcher<U>>,
     tls: Option<Arc<ServerTls>>,
     settings: ServerSettings,
 }
 
 impl Server<Azure> {
-    /// The service that a configuration describes, listening.
+    /// The service that a configuration describes, listening; `metrics` counts what it does.
     ///
     /// # Errors
     /// When a resource can never be called, or the address cannot be had.
-    pub async fn from_config(config: Config) -> anyhow::Result<Self> {
+    pub async fn from_config(config: Config, metrics: Metrics) -> anyhow::Result<Self> {
         let clock = Clock::start();
         // Jitter need not be secret, only different in every process.
         let seed = RandomState::new().build_hasher().finish();
         let journal = config.audit.as_ref().map(|audit| open_journal(audit, &config.revision)).transpose()?;
-        let settings = ServerSettings::of(&config, journal);
+        let settings = ServerSettings::of(&config, journal, metrics);
         let azure = Azure::new(config.resources, ResponseBounds::default())?;
         let policies = settings.rules.gate.callers().policies();
         let mut router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
@@ -111,7 +118,7 @@ fn open_journal(audit: &AuditSettings, revision: &str) -> anyhow::Result<Journal
 }
 
 impl ServerSettings {
-    fn of(config: &Config, journal: Option<Journal>) -> Self {
+    fn of(config: &Config, journal: Option<Journal>, metrics: Metrics) -> Self {
         let limits = &config.limits;
         let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
         regions.sort_unstable();
@@ -122,6 +129,8 @@ impl ServerSettings {
         };
         Self {
             listen: config.listen,
+            ops: config.ops,
+            metrics,
             rules: Arc::new(InferenceRules {
                 gate: Gate::new(Arc::new(callers), config.region_status),
                 unary_deadlines: DeadlineRules { default: limits.default_deadline, longest: limits.max_deadline },
@@ -161,8 +170,12 @@ impl<U: Upstream> Server<U> {
         let listener = TcpListener::bind(settings.listen)
             .await
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
-        let dispatcher = Arc::new(Dispatcher::new(upstream, router, clock));
-        Ok(Self { listener, dispatcher, tls: tls.map(Arc::new), settings })
+        let ops = match settings.ops {
+            Some(address) => Some(Ops::bind(address).await.with_context(|| format!("cannot listen on {address}"))?),
+            None => None,
+        };
+        let dispatcher = Dispatcher::new(upstream, router, clock).measured_by(settings.metrics.clone());
+        Ok(Self { listener, ops, dispatcher: Arc::new(dispatcher), tls: tls.map(Arc::new), settings })
     }
 
     /// Certificates and tokens, for whoever knows that they changed. The service looks for itself every 5 s.
@@ -178,6 +191,14 @@ impl<U: Upstream> Server<U> {
         self.listener.local_addr()
     }
 
+    /// Where metrics, probes and the status page are; `None` if they are not served.
+    ///
+    /// # Errors
+    /// When the operating system does not tell.
+    pub fn ops_addr(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.ops.as_ref().map(Ops::local_addr).transpose()
+    }
+
     /// Serves until `shutdown` resolves, then drains: health turns, calls are still taken for `drain_delay`, those
     /// in flight finish within `drain_grace`, and what then remains ends with `DRAINING`.
     ///
@@ -185,11 +206,13 @@ impl<U: Upstream> Server<U> {
     /// When the listener fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let credentials = self.credentials();
-        let Self { listener, dispatcher, tls, settings } = self;
+        let Self { listener, ops, dispatcher, tls, settings } = self;
         let (condition, watching) = watch::channel(Condition { ready: true, upstream: true });
         let ending = settings.rules.ending.clone();
         let stopping = settings.rules.stopping.clone();
         let draining = CancellationToken::new();
+        watch_router(&dispatcher);
+        let ops = serve_ops(ops, &dispatcher, &settings, watching.clone());
         let routes = routes(&dispatcher, &settings, watching)?;
         let transport = Transport::builder()
             .max_concurrent_streams(settings.max_concurrent_streams)
@@ -223,6 +246,7 @@ impl<U: Upstream> Server<U> {
             () = drain => Ok(()),
             () = follow => Ok(()),
             () = credentials.keep_fresh() => Ok(()),
+            () = ops => Ok(()),
             () = draining.run_until_cancelled(follow_journal(&settings.rules, &condition)).then(|_| pending()) => Ok(()),
             () = standings::keep(&dispatcher, settings.state_file.as_deref(), journal) => Ok(()),
             () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
@@ -233,6 +257,36 @@ impl<U: Upstream> Server<U> {
         }
         served
     }
+}
+
+/// Has the metrics know the targets, and read the router's state for as long as there is one.
+fn watch_router<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>) {
+    dispatcher.metrics().prepare(dispatcher.snapshot().targets.iter().map(|view| &*view.target));
+    let watched = Arc::downgrade(dispatcher);
+    dispatcher.metrics().watch_router(move || {
+        let dispatcher = watched.upgrade()?;
+        let snapshot = dispatcher.snapshot();
+        Some(RouterView { at: dispatcher.clock().calendar(snapshot.at), snapshot })
+    });
+}
+
+/// Serves the operator's port, also while calls drain; without one, waits for ever.
+async fn serve_ops<U: Upstream>(
+    ops: Option<Ops>,
+    dispatcher: &Arc<Dispatcher<U>>,
+    settings: &ServerSettings,
+    condition: watch::Receiver<Condition>,
+) {
+    let Some(ops) = ops else { return std::future::pending().await };
+    let shown = Arc::clone(dispatcher);
+    let view = ops::View {
+        ready: Box::new(move || condition.borrow().ready),
+        snapshot: Box::new(move || shown.snapshot()),
+        clock: dispatcher.clock(),
+        metrics: settings.metrics.clone(),
+        config_revision: settings.rules.config_revision.clone(),
+    };
+    ops.serve(view).await;
 }
 
 /// Keeps the health name `upstream` true to what the router knows, but for `hold_down`.
@@ -306,7 +360,7 @@ fn routes<U: Upstream>(
                 // With these, tools show error details in full instead of as bytes.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
-        let gate = ReflectionGate::new(Arc::clone(&settings.rules), settings.reflection);
+        let gate = ReflectionGate::new(Arc::clone(&settings.rules), settings.reflection, settings.metrics.clone());
         let v1 = described().build_v1()?.accept_compressed(Gzip).send_compressed(Gzip);
         let v1alpha = described().build_v1alpha()?.accept_compressed(Gzip).send_compressed(Gzip);
         routes

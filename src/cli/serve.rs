@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::Config,
     server::Server,
-    telemetry::{LogStyle, Telemetry, TelemetrySettings},
+    telemetry::{LogStyle, Metrics, Telemetry, TelemetrySettings},
 };
 
 #[derive(Debug, Args)]
@@ -39,12 +39,14 @@ impl Serve {
         }
         let settings = TelemetrySettings {
             otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
+            otlp_traces_only: !config.telemetry.otlp_metrics,
+            prometheus: config.ops.is_some(),
             service_name: config.telemetry.service_name.clone(),
             logs: LogStyle::Json,
         };
         let telemetry = Telemetry::install(&settings).map_err(anyhow::Error::from)?;
         let runtime = runtime(self.workers.map(usize::from).unwrap_or_else(processors)).enable_all().build()?;
-        let served = runtime.block_on(serve(config, output));
+        let served = runtime.block_on(serve(config, telemetry.metrics().clone(), output));
         telemetry.shutdown();
         served
     }
@@ -67,25 +69,31 @@ fn runtime(workers: usize) -> Builder {
     }
 }
 
-async fn serve(config: Config, output: Output) -> Outcome {
+async fn serve(config: Config, metrics: Metrics, output: Output) -> Outcome {
     for warning in &config.warnings {
         warn!("{warning}");
     }
     let revision = config.revision.clone();
-    let server = Server::from_config(config).await?;
+    let server = Server::from_config(config, metrics).await?;
     // Before anyone is told that the service is up, and may want it to stop again.
     let stop = stop_signal()?;
-    announce(server.local_addr()?, output)?;
+    announce(server.local_addr()?, server.ops_addr()?, output)?;
+    if let Some(address) = server.ops_addr()? {
+        tracing::info!(%address, "metrics, probes and the status page are served");
+    }
     tracing::info!(address = %server.local_addr()?, config_revision = revision, "serving");
     server.serve(stop).await?;
     Ok(())
 }
 
 /// The one line on standard output, for people and for whatever waits for the service to be up.
-fn announce(address: SocketAddr, output: Output) -> Outcome {
+fn announce(address: SocketAddr, ops: Option<SocketAddr>, output: Output) -> Outcome {
     match output {
         Output::Table => print(format_args!("sealane is listening on {address}")),
-        Output::Json => print(serde_json::json!({ "listening": address })),
+        Output::Json => match ops {
+            Some(ops) => print(serde_json::json!({ "listening": address, "ops": ops })),
+            None => print(serde_json::json!({ "listening": address })),
+        },
     }
 }
 

@@ -68,9 +68,12 @@ pub(super) struct File {
     /// How the service stops.
     #[serde(default)]
     pub(super) drain: Drain,
-    /// Traces.
+    /// Traces and metrics.
     #[serde(default)]
     pub(super) telemetry: Telemetry,
+    /// Metrics, probes and a status page over HTTP.
+    #[serde(default)]
+    pub(super) ops: Ops,
     /// Who may use gRPC reflection, with which grpcurl lists and describes: `nobody`, `operators`, `callers` or `anyone`.
     /// Default anyone.
     #[serde(default = "anyone")]
@@ -401,14 +404,26 @@ pub(super) struct Drain {
     pub(super) grace: Setting<Duration>,
 }
 
-/// Traces.
+/// Metrics, probes and a status page over HTTP, on a port of their own.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Ops {
+    /// IP address and port, such as `127.0.0.1:9464`. Nobody has to prove who they are there: keep it where only
+    /// Prometheus and probes reach it. Default: not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listen: Option<Setting<SocketAddr>>,
+}
+
+/// Traces and metrics.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Telemetry {
     /// OTLP over gRPC, such as `http://localhost:4317`; `OTEL_EXPORTER_OTLP_ENDPOINT` wins. Default: nothing is
     /// exported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) otlp_endpoint: Option<Setting<String>>,
+    /// Export metrics there as well as traces; `OTEL_METRICS_EXPORTER` wins. Jaeger takes traces only. Default true.
+    pub(super) otlp_metrics: Setting<bool>,
     /// `service.name` of the spans; `OTEL_SERVICE_NAME` wins. Default sealane.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) service_name: Option<Setting<String>>,
@@ -541,6 +556,12 @@ impl Default for Failover {
 impl Default for Drain {
     fn default() -> Self {
         Self { delay: Duration::from_secs(5).into(), grace: Duration::from_secs(120).into() }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, otlp_metrics: yes(), service_name: None }
     }
 }
 

@@ -74,7 +74,9 @@ pub struct Config {
     pub audit: Option<AuditSettings>,
     /// How the service stops.
     pub drain: Drain,
-    /// Traces.
+    /// Where metrics, probes and the status page are served; `None`: nowhere.
+    pub ops: Option<SocketAddr>,
+    /// Traces and metrics.
     pub telemetry: Telemetry,
     /// Who may use gRPC reflection.
     pub reflection: Audience,
@@ -121,6 +123,7 @@ impl Config {
         let audit = file.audit.as_ref().map(|entry| audit::check(entry, folder, &mut findings));
         let drain = settings::drain(&file.drain, &mut findings);
         let telemetry = settings::telemetry(&file.telemetry, &mut findings);
+        let ops = file.ops.listen.as_ref().and_then(|listen| listen.take(&mut findings)).copied();
         let reflection = file.reflection.take(&mut findings).copied();
         let images = settings::images(&file.images, &mut findings);
         let extra_params = routes::extra_params(&file.models, &mut findings);
@@ -151,6 +154,7 @@ impl Config {
             scope_evidence_file: evidence.path,
             audit: audit.flatten(),
             drain,
+            ops,
             telemetry,
             reflection,
             images,

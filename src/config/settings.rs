@@ -39,11 +39,13 @@ pub struct Drain {
     pub grace: Duration,
 }
 
-/// Traces.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Traces and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telemetry {
     /// OTLP over gRPC; the environment wins.
     pub otlp_endpoint: Option<String>,
+    /// Metrics go there as well as traces; the environment wins.
+    pub otlp_metrics: bool,
     /// `service.name`; the environment wins.
     pub service_name: Option<String>,
 }
@@ -217,7 +219,8 @@ pub(super) fn telemetry(entry: &file::Telemetry, findings: &mut Findings<'_>) ->
     {
         findings.refuse(setting.place, format!("`{endpoint}` is not an address such as `http://localhost:4317`"));
     }
-    Some(Telemetry { otlp_endpoint: otlp_endpoint?, service_name: service_name? })
+    let otlp_metrics = entry.otlp_metrics.take(findings).copied();
+    Some(Telemetry { otlp_endpoint: otlp_endpoint?, otlp_metrics: otlp_metrics?, service_name: service_name? })
 }
 
 pub(super) fn images(entry: &file::Images, findings: &mut Findings<'_>) -> Option<Images> {

@@ -36,7 +36,7 @@ pub use self::{
 use crate::{
     audit::{CallJournal, Label},
     clock::Clock,
-    telemetry::{CallSpan, FloodGate},
+    telemetry::{CallSpan, FloodGate, Metrics},
     upstream::Upstream,
 };
 
@@ -57,6 +57,7 @@ pub struct Dispatcher<U> {
     changed: Notify,
     failures_told: FloodGate,
     streams: OpenStreams,
+    metrics: Metrics,
 }
 
 /// What a call brings along when it is admitted.
@@ -91,7 +92,20 @@ impl<U: Upstream> Dispatcher<U> {
             changed: Notify::new(),
             failures_told,
             streams: OpenStreams::default(),
+            metrics: Metrics::off(),
         }
+    }
+
+    /// Has its calls counted.
+    #[must_use]
+    pub fn measured_by(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// What counts its calls.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The clock that deadlines are counted by.

@@ -191,6 +191,7 @@ impl<U: Upstream> Answer<U> {
     fn interrupt(&mut self, mut run: Run<U>, failure: Failure) -> Option<Result<StreamEvent, CallError>> {
         run.serving_failed(failure);
         let (target, failure) = run.last_failure()?;
+        run.span.interrupted(&target);
         if run.out_of_time() {
             return Some(Err(run.give_up(CallFailure::GaveUp(GiveUp::DeadlineExceeded))));
         }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     clock::Clock,
     identity::{Audience, Caller, Callers, Denial, Presented},
+    telemetry::Metrics,
     tls::Peer,
 };
 
@@ -78,12 +79,13 @@ impl Gate {
 pub struct ReflectionGate {
     rules: Arc<InferenceRules>,
     audience: Audience,
+    metrics: Metrics,
 }
 
 impl ReflectionGate {
     /// For this audience among the callers of `rules`.
-    pub fn new(rules: Arc<InferenceRules>, audience: Audience) -> Self {
-        Self { rules, audience }
+    pub fn new(rules: Arc<InferenceRules>, audience: Audience, metrics: Metrics) -> Self {
+        Self { rules, audience, metrics }
     }
 }
 
@@ -92,7 +94,7 @@ impl Interceptor for ReflectionGate {
         if self.audience == Audience::Anyone {
             return Ok(request);
         }
-        let mut call = OpenCall::start(REFLECTION, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(REFLECTION, &request, self.rules.trail.as_ref(), &self.metrics);
         match self.rules.gate.one_of(self.audience, &mut call, &request) {
             Ok(()) => {
                 call.succeed();

@@ -1,9 +1,9 @@
 //! The router's snapshot -> protobuf, with the words that an on-call engineer reads.
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use sealane_core::{
     domain::{Moment, Target},
-    router::{Alarm, ModelView, NextStep, Overlay, Snapshot, Standing, TargetView, Transition},
+    router::{Alarm, ModelView, Overlay, Snapshot, Standing, TargetView, Transition},
 };
 
 use super::{encode, pb};
@@ -103,7 +103,7 @@ fn target(view: &TargetView, time: Time) -> pb::TargetState {
         standing: standing(view.standing) as i32,
         standing_since_time: time.of(view.since),
         standing_reason: view.cause.as_ref().map(ToString::to_string).unwrap_or_default(),
-        next_step: view.next.as_ref().map(|(step, _)| next_step(step)).unwrap_or_default(),
+        next_step: view.next.as_ref().map(|(step, _)| step.to_string()).unwrap_or_default(),
         next_step_time: view.next.as_ref().and_then(|(_, at)| time.of(*at)),
         out_level: view.level.into(),
         traffic_share: view.share,
@@ -162,21 +162,6 @@ fn standing(standing: Standing) -> pb::Standing {
     }
 }
 
-fn next_step(step: &NextStep) -> String {
-    match step {
-        NextStep::VerdictDue { failed, calls } => format!("verdict on test calls: {failed} of {calls} failed"),
-        NextStep::HoldEnds { proofs, needed } => {
-            format!("hold ends; {} of {needed} proofs", proofs.min(needed))
-        }
-        NextStep::ProofsMissing { proofs, needed } => {
-            format!("next test call; {} of {needed} proofs", proofs.min(needed))
-        }
-        NextStep::StepEnds { next_percent } => format!("next step of the return: {next_percent} %"),
-        NextStep::Cooled => "takes calls again".to_owned(),
-        NextStep::DrainEnds => "the drain ends by itself".to_owned(),
-    }
-}
-
 fn transition(transition: &Transition, time: Time) -> pb::Transition {
     let target = &transition.target;
     pb::Transition {
@@ -196,7 +181,7 @@ fn alarm(alarm: &Alarm, time: Time) -> pb::Alarm {
     let of = |name: fn(&Target) -> &str| target.map(|target| name(target).to_owned()).unwrap_or_default();
     let mut told = pb::Alarm {
         kind: alarm.as_str().to_owned(),
-        message: alarm_message(alarm).into_owned(),
+        message: alarm.message().into_owned(),
         model: of(|target| &target.model),
         region: of(|target| &target.region),
         resource: of(|target| &target.resource),
@@ -210,59 +195,4 @@ fn alarm(alarm: &Alarm, time: Time) -> pb::Alarm {
         _ => {}
     }
     told
-}
-
-fn alarm_message(alarm: &Alarm) -> Cow<'static, str> {
-    let told = match alarm {
-        Alarm::Mismatch { target, mismatch, quarantined, .. } => {
-            let kept = if *quarantined { ", so it takes no calls until it is released" } else { "" };
-            return format!(
-                "{mismatch}, the configuration says `{}` in {}{kept}; mend the configuration, then release the target",
-                target.deployment, target.region
-            )
-            .into();
-        }
-        Alarm::CutOff { .. } => {
-            "no resource can be reached from here since then: look at this service's own network; no target is blamed"
-        }
-        Alarm::Frozen { .. } => {
-            "this process stood still or ran out of sockets: until then nothing is held against any target"
-        }
-        Alarm::Misconfigured { .. } => {
-            "Azure refuses the service's credentials or does not know the deployment: mend key or deployment name"
-        }
-        Alarm::VersionMismatch { .. } => {
-            "the deployment answers with another model version than `version` states: has Azure upgraded it?"
-        }
-        Alarm::TestRefused { .. } => {
-            "a test call is refused as invalid, so it proves nothing: does the deployment serve this kind of model?"
-        }
-        Alarm::TestsFailing { .. } => "test calls fail although live traffic succeeds",
-        Alarm::Unproven { .. } => "neither a call nor a test call has proven this standby lately: it may not be fit",
-        Alarm::NoGoodTarget { .. } => "no target of the model is good: callers are served, if at all, by luck",
-        Alarm::TestBudgetSpent => {
-            "today's tokens for background test calls are spent: idle targets are no longer proven"
-        }
-    };
-    told.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_comes_next_is_told_with_its_numbers() {
-        for (step, expected) in [
-            (NextStep::VerdictDue { failed: 1, calls: 3 }, "verdict on test calls: 1 of 3 failed"),
-            (NextStep::HoldEnds { proofs: 4, needed: 6 }, "hold ends; 4 of 6 proofs"),
-            (NextStep::HoldEnds { proofs: 9, needed: 6 }, "hold ends; 6 of 6 proofs"),
-            (NextStep::ProofsMissing { proofs: 2, needed: 6 }, "next test call; 2 of 6 proofs"),
-            (NextStep::StepEnds { next_percent: 20 }, "next step of the return: 20 %"),
-            (NextStep::Cooled, "takes calls again"),
-            (NextStep::DrainEnds, "the drain ends by itself"),
-        ] {
-            assert_eq!(next_step(&step), expected);
-        }
-    }
 }

@@ -228,7 +228,7 @@ impl<U: Upstream> Inference<U> {
 #[tonic::async_trait]
 impl<U: Upstream> InferenceService for Inference<U> {
     async fn complete(&self, request: Request<pb::CompleteRequest>) -> Result<Response<pb::CompleteResponse>, Status> {
-        let mut call = OpenCall::start(COMPLETE, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(COMPLETE, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
         let answer = self.until_the_end(Box::pin(self.answer(&mut call, request))).await;
         call.finish(answer)
     }
@@ -239,7 +239,7 @@ impl<U: Upstream> InferenceService for Inference<U> {
         &self,
         request: Request<pb::CompleteRequest>,
     ) -> Result<Response<Self::CompleteStreamStream>, Status> {
-        let mut call = OpenCall::start(COMPLETE_STREAM, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(COMPLETE_STREAM, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
         match self.until_the_end(Box::pin(self.answer_stream(&mut call, request))).await {
             Ok((headers, answering)) => {
                 let ending = Box::pin(self.rules.ending.clone().cancelled_owned());
@@ -253,7 +253,7 @@ impl<U: Upstream> InferenceService for Inference<U> {
     }
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
-        let mut call = OpenCall::start(EMBED, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(EMBED, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
         let answer = self.until_the_end(Box::pin(self.answer_embed(&mut call, request))).await;
         call.finish(answer)
     }
@@ -264,7 +264,8 @@ impl<U: Upstream> InferenceService for Inference<U> {
         &self,
         request: Request<Streaming<pb::EmbedStreamRequest>>,
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
-        Err(OpenCall::start(EMBED_STREAM, &request, self.rules.trail.as_ref()).fail(unimplemented(EMBED_STREAM)))
+        Err(OpenCall::start(EMBED_STREAM, &request, self.rules.trail.as_ref(), self.dispatcher.metrics())
+            .fail(unimplemented(EMBED_STREAM)))
     }
 }
 

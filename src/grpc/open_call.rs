@@ -9,7 +9,7 @@ use super::status::{Refusal, code_name};
 use crate::{
     audit::{CallFacts, CallJournal, Journal},
     identity::Caller,
-    telemetry::{CallSpan, FloodGate},
+    telemetry::{CallSpan, FloodGate, Metrics},
     tls::Peer,
 };
 
@@ -62,9 +62,14 @@ impl Trail {
 }
 
 impl OpenCall {
-    pub(super) fn start<T>(method: &'static str, request: &Request<T>, trail: Option<&Arc<Trail>>) -> Self {
+    pub(super) fn start<T>(
+        method: &'static str,
+        request: &Request<T>,
+        trail: Option<&Arc<Trail>>,
+        metrics: &Metrics,
+    ) -> Self {
         let peer = request.extensions().get::<Peer>().and_then(|peer| peer.address);
-        let span = CallSpan::start(method, request.metadata().as_ref(), peer);
+        let span = CallSpan::start(method, request.metadata().as_ref(), peer, metrics);
         let facts = || CallFacts {
             trace_id: Some(span.trace_id().into()),
             operation: method.rsplit('.').next().unwrap_or(method).into(),
@@ -114,7 +119,7 @@ impl OpenCall {
         self.ended
     }
 
-    fn end(&mut self, code: Code, reason: Option<&str>) {
+    fn end(&mut self, code: Code, reason: Option<&'static str>) {
         if !std::mem::replace(&mut self.ended, true) {
             let code = code_name(code);
             self.span.end(code, reason);

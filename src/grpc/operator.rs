@@ -157,19 +157,19 @@ impl<U: Upstream> Operator<U> {
 #[tonic::async_trait]
 impl<U: Upstream> OperatorService for Operator<U> {
     async fn drain(&self, request: Request<pb::DrainRequest>) -> Result<Response<pb::DrainResponse>, Status> {
-        let mut call = OpenCall::start(DRAIN, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(DRAIN, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
         let answer = self.answer_drain(&mut call, &request);
         call.finish(answer.map(Response::new))
     }
 
     async fn release(&self, request: Request<pb::ReleaseRequest>) -> Result<Response<pb::ReleaseResponse>, Status> {
-        let mut call = OpenCall::start(RELEASE, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(RELEASE, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
         let answer = self.answer_release(&mut call, &request);
         call.finish(answer.map(Response::new))
     }
 
     async fn validate(&self, request: Request<pb::ValidateRequest>) -> Result<Response<pb::ValidateResponse>, Status> {
-        let mut call = OpenCall::start(VALIDATE, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(VALIDATE, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
         let answer = self.answer_validate(&mut call, &request).await;
         call.finish(answer.map(Response::new))
     }

@@ -67,7 +67,7 @@ impl<U: Upstream> RegionService for Regions<U> {
         &self,
         request: Request<pb::RegionStatusRequest>,
     ) -> Result<Response<pb::RegionStatusResponse>, Status> {
-        let mut call = OpenCall::start(REGION_STATUS, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(REGION_STATUS, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
         let view = self
             .rules
             .gate
@@ -83,7 +83,7 @@ impl<U: Upstream> RegionService for Regions<U> {
         &self,
         request: Request<pb::WatchRegionStatusRequest>,
     ) -> Result<Response<Self::WatchRegionStatusStream>, Status> {
-        let mut call = OpenCall::start(WATCH, &request, self.rules.trail.as_ref());
+        let mut call = OpenCall::start(WATCH, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
         match self.watch(&mut call, &request) {
             Ok(watching) => {
                 let start = Some((watching, call));

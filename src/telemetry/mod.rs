@@ -1,10 +1,14 @@
-//! Traces and logs: providers, span shapes, and every attribute name in one table. No content ever enters them.
+//! Traces, metrics and logs: providers, span shapes, instruments, and every name in a table. No content ever enters
+//! them.
+mod export;
 mod flood;
+mod metrics;
 mod names;
 mod providers;
 mod span;
 
 pub use flood::FloodGate;
+pub use metrics::{EXPOSITION_TYPE, ExpositionError, INSTRUMENTS, Instrument, Kind, Metrics, RouterView};
 pub use providers::{LogStyle, Telemetry, TelemetryError, TelemetrySettings};
 pub use span::{AttemptSpan, CallFacts, CallSpan, Operation};
 

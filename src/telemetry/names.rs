@@ -11,6 +11,9 @@ pub(super) const HTTP_STATUS: &str = "http.response.status_code";
 
 pub(super) const OPERATION: &str = "gen_ai.operation.name";
 pub(super) const PROVIDER: &str = "gen_ai.provider.name";
+/// The value of the one above.
+pub(super) const AZURE_OPENAI: &str = "azure.ai.openai";
+pub(super) const TOKEN_TYPE: &str = "gen_ai.token.type";
 pub(super) const REQUEST_MODEL: &str = "gen_ai.request.model";
 pub(super) const REQUEST_STREAM: &str = "gen_ai.request.stream";
 pub(super) const RESPONSE_ID: &str = "gen_ai.response.id";

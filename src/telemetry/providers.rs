@@ -1,8 +1,8 @@
-//! Sets up logs and the trace exporter, and flushes it at the end.
+//! Sets up logs, metrics and the exporters, and flushes them at the end.
 use std::{env, io, time::Duration};
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
     Resource,
     trace::{Sampler, SdkTracerProvider},
@@ -18,14 +18,23 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::TRACE_TARGET;
+use super::{
+    TRACE_TARGET,
+    export::FailedExports,
+    metrics::{Metrics, Push},
+};
 
 /// What the operator chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TelemetrySettings {
-    /// OTLP over gRPC, such as `http://localhost:4317`. The environment's `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` and
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` win. Without any, nothing is exported.
+    /// OTLP over gRPC, such as `http://localhost:4317`. The environment's `OTEL_EXPORTER_OTLP_{TRACES,METRICS}_ENDPOINT`
+    /// and `OTEL_EXPORTER_OTLP_ENDPOINT` win. Without any, nothing is exported.
     pub otlp_endpoint: Option<String>,
+    /// Leave metrics out of that: some receivers, such as Jaeger, take traces only. The environment's
+    /// `OTEL_METRICS_EXPORTER` wins.
+    pub otlp_traces_only: bool,
+    /// Count for `/metrics`.
+    pub prometheus: bool,
     /// `service.name`; the environment's `OTEL_SERVICE_NAME` wins. Default `sealane`.
     pub service_name: Option<String>,
     /// How logs are written.
@@ -55,32 +64,50 @@ pub enum TelemetryError {
     Runtime(#[from] io::Error),
 }
 
-/// Keeps the exporter alive; [`shutdown`](Self::shutdown) flushes it.
+/// Keeps the exporters alive; [`shutdown`](Self::shutdown) flushes them.
 #[derive(Debug)]
 #[must_use = "dropping it ends the export"]
 pub struct Telemetry {
-    exporter: Option<Exporter>,
-}
-
-#[derive(Debug)]
-struct Exporter {
-    provider: SdkTracerProvider,
-    /// The exporter's channel is driven by a runtime of its own: on the service's one it would deadlock at the final
-    /// flush where there is one worker only (open-telemetry/opentelemetry-rust#2583).
-    runtime: Runtime,
+    traces: Option<SdkTracerProvider>,
+    metrics: Metrics,
+    /// The exporters' channels are driven by a runtime of its own: on the service's one they would deadlock at the
+    /// final flush where there is one worker only (open-telemetry/opentelemetry-rust#2583).
+    runtime: Option<Runtime>,
 }
 
 impl Telemetry {
-    /// Installs logging and, where an endpoint is set, the exporter. Once in a process; later calls change nothing.
+    /// Metrics and exporters, where they are asked for. Without [`install`](Self::install) there are no spans to export.
     ///
     /// # Errors
-    /// When the endpoint is unusable.
+    /// When an endpoint is unusable.
+    pub fn start(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
+        let (traces_to, metrics_to) = (endpoint("TRACES", settings), endpoint("METRICS", settings));
+        let runtime = if traces_to.is_some() || metrics_to.is_some() { Some(exporters_runtime()?) } else { None };
+        let entered = runtime.as_ref().map(Runtime::enter);
+        let failed = FailedExports::default();
+        let traces = traces_to.as_deref().map(|endpoint| tracer_provider(endpoint, &failed, settings)).transpose()?;
+        let metrics = match metrics_to.as_deref() {
+            Some(endpoint) => {
+                let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+                let push = Push { exporter: failed.of_metrics(exporter), failed };
+                Metrics::build(resource(settings), Some(push))
+            }
+            None if settings.prometheus => Metrics::build(resource(settings), None),
+            None => Metrics::off(),
+        };
+        drop(entered);
+        Ok(Self { traces, metrics, runtime })
+    }
+
+    /// The same, and logging and spans as well. Those once in a process; later calls leave them as they are.
+    ///
+    /// # Errors
+    /// When an endpoint is unusable.
     pub fn install(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
-        let endpoint = endpoint(settings);
-        let exporter = endpoint.as_deref().map(|endpoint| Exporter::build(endpoint, settings)).transpose()?;
-        let spans = exporter.as_ref().map(|exporter| {
+        let telemetry = Self::start(settings)?;
+        let spans = telemetry.traces.as_ref().map(|provider| {
             tracing_opentelemetry::layer()
-                .with_tracer(exporter.provider.tracer("sealane"))
+                .with_tracer(provider.tracer("sealane"))
                 .with_location(false)
                 .with_threads(false)
                 .with_target(false)
@@ -95,45 +122,59 @@ impl Telemetry {
             None => logs.try_init(),
         };
         if installed.is_ok() {
-            match &endpoint {
-                Some(endpoint) => info!(endpoint, "exporting traces"),
-                None => info!("no OTLP endpoint is set: no traces are exported"),
+            match (endpoint("TRACES", settings), endpoint("METRICS", settings)) {
+                (None, None) => info!("no OTLP endpoint is set: neither traces nor metrics are exported"),
+                (traces, metrics) => info!(traces, metrics, "exporting over OTLP"),
             }
         }
-        Ok(Self { exporter })
+        Ok(telemetry)
     }
 
-    /// Sends what is left; waits at most five seconds.
+    /// What counts; off where nobody would look.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Sends what is left; waits at most five seconds for each signal.
     pub fn shutdown(self) {
-        let Some(exporter) = self.exporter else { return };
-        if let Err(error) = exporter.provider.shutdown_with_timeout(Duration::from_secs(5)) {
-            warn!(%error, "the last traces may not have been exported");
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let traces = self.traces.map(|provider| provider.shutdown_with_timeout(PATIENCE));
+        let metrics = self.metrics.shutdown(PATIENCE);
+        for (signal, outcome) in [("traces", traces), ("metrics", metrics)] {
+            if let Some(Err(error)) = outcome {
+                warn!(%error, "the last {signal} may not have been exported");
+            }
         }
-        exporter.runtime.shutdown_timeout(Duration::from_secs(1));
+        if let Some(runtime) = self.runtime {
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
     }
 }
 
-impl Exporter {
-    fn build(endpoint: &str, settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("sealane-otlp")
-            .enable_all()
-            .build()?;
-        let entered = runtime.enter();
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-        drop(entered);
-        let mut resource = Resource::builder();
-        if variable("OTEL_SERVICE_NAME").is_none() {
-            resource = resource.with_service_name(settings.service_name.clone().unwrap_or_else(|| "sealane".into()));
-        }
-        let mut provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build());
-        if variable("OTEL_TRACES_SAMPLER").is_none() {
-            // Spans are evidence: a caller's unsampled flag must not hide its call.
-            provider = provider.with_sampler(Sampler::AlwaysOn);
-        }
-        Ok(Self { provider: provider.build(), runtime })
+fn exporters_runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("sealane-otlp").enable_all().build()
+}
+
+fn tracer_provider(
+    endpoint: &str,
+    failed: &FailedExports,
+    settings: &TelemetrySettings,
+) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = failed.of_traces(SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?);
+    let mut provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource(settings));
+    if variable("OTEL_TRACES_SAMPLER").is_none() {
+        // Spans are evidence: a caller's unsampled flag must not hide its call.
+        provider = provider.with_sampler(Sampler::AlwaysOn);
     }
+    Ok(provider.build())
+}
+
+fn resource(settings: &TelemetrySettings) -> Resource {
+    let mut resource = Resource::builder();
+    if variable("OTEL_SERVICE_NAME").is_none() {
+        resource = resource.with_service_name(settings.service_name.clone().unwrap_or_else(|| "sealane".into()));
+    }
+    resource.build()
 }
 
 fn log_layer<S>(style: LogStyle) -> Box<dyn tracing_subscriber::Layer<S> + Send + Sync>
@@ -160,14 +201,19 @@ where
     }
 }
 
-/// Where to export to; `None` for nowhere.
-fn endpoint(settings: &TelemetrySettings) -> Option<String> {
-    let off = variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
-        || variable("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
+/// Where to export a signal (`TRACES` or `METRICS`) to; `None` for nowhere.
+fn endpoint(signal: &str, settings: &TelemetrySettings) -> Option<String> {
+    if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    let off = match variable(&format!("OTEL_{signal}_EXPORTER")) {
+        Some(exporter) => exporter == "none",
+        None => signal == "METRICS" && settings.otlp_traces_only,
+    };
     if off {
         return None;
     }
-    variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    variable(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
         .or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT"))
         .or_else(|| settings.otlp_endpoint.clone())
 }

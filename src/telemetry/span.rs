@@ -1,8 +1,12 @@
-//! The two spans of a call: the server span, and one client span for each attempt, siblings below it.
+//! The two spans of a call: the server span, and one client span for each attempt, siblings below it. What they are
+//! told is counted as well.
 //!
 //! Where nothing is exported no span exists, but the W3C trace context still travels from the caller to Azure and
 //! stands in the logs.
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use http::HeaderMap;
 use opentelemetry::{
@@ -18,13 +22,20 @@ use sealane_core::domain::{AttemptReason, AttemptRecord, AttemptResult, FinishRe
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::{TRACE_TARGET, names};
+use super::{
+    TRACE_TARGET,
+    metrics::{AttemptLabels, Metrics},
+    names,
+};
 
 /// The server span of one call. Cheap to clone; ends with its last clone.
 #[derive(Clone, Debug)]
 pub struct CallSpan {
     span: Span,
     context: SpanContext,
+    method: &'static str,
+    started: Instant,
+    metrics: Metrics,
 }
 
 /// What is known of a call once it is admitted.
@@ -55,7 +66,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Chat { .. } => "chat",
             Self::Embeddings => "embeddings",
@@ -66,11 +77,12 @@ impl Operation {
 impl CallSpan {
     /// Starts the server span of a call of `method` (`package.Service/Method`), below the caller's own span if the
     /// headers carry a W3C trace context.
-    pub fn start(method: &'static str, headers: &HeaderMap, peer: Option<SocketAddr>) -> Self {
+    pub fn start(method: &'static str, headers: &HeaderMap, peer: Option<SocketAddr>, metrics: &Metrics) -> Self {
+        let (started, metrics) = (Instant::now(), metrics.clone());
         let parent = remote_context(headers);
         let span = tracing::info_span!(target: TRACE_TARGET, "call", otel.name = method, otel.kind = "server");
         if span.is_disabled() {
-            return Self { span, context: unexported(parent.span().span_context()) };
+            return Self { span, context: unexported(parent.span().span_context()), method, started, metrics };
         }
         // Only fails where the span was entered before, which it was not.
         let _ = span.set_parent(parent);
@@ -81,7 +93,7 @@ impl CallSpan {
             span.set_attribute(names::PEER_PORT, i64::from(peer.port()));
         }
         let context = span.context().span().span_context().clone();
-        Self { span, context }
+        Self { span, context, method, started, metrics }
     }
 
     /// Hexadecimal trace id, for log lines.
@@ -107,13 +119,14 @@ impl CallSpan {
 
     /// Notes that the call leaves a failed target for another.
     pub fn failover(&self, from: &AttemptRecord, to: &Target) {
-        if self.span.is_disabled() {
-            return;
-        }
         let reason = match &from.result {
             Some(AttemptResult::Failed { kind, .. }) => kind.as_str(),
             _ => "",
         };
+        self.metrics.failed_over(&from.target, to, reason);
+        if self.span.is_disabled() {
+            return;
+        }
         let attributes = vec![
             KeyValue::new(names::FROM, from.target.region.to_string()),
             KeyValue::new(names::TO, to.region.to_string()),
@@ -124,6 +137,7 @@ impl CallSpan {
 
     /// Notes who served the call: the tags an auditor searches for.
     pub fn served(&self, by: &AttemptRecord, failed_over: bool, response_id: Option<&str>) {
+        self.metrics.call_served(&by.target, failed_over);
         if self.span.is_disabled() {
             return;
         }
@@ -142,6 +156,11 @@ impl CallSpan {
         }
     }
 
+    /// Notes that the target failed after the caller had seen content from it.
+    pub fn interrupted(&self, target: &Target) {
+        self.metrics.stream_interrupted(target);
+    }
+
     /// Notes how many attempts the call made.
     pub fn attempts(&self, count: usize) {
         if !self.span.is_disabled() {
@@ -150,18 +169,19 @@ impl CallSpan {
     }
 
     /// Notes the status. `code` is gRPC's name of it (`OK`, `UNAVAILABLE`); `reason` is the error's reason.
-    pub fn end(&self, code: &'static str, reason: Option<&str>) {
+    pub fn end(&self, code: &'static str, reason: Option<&'static str>) {
+        self.metrics.call_ended(self.method, code, reason, self.started.elapsed());
         if self.span.is_disabled() {
             return;
         }
         self.set(names::RPC_STATUS, code);
         if let Some(reason) = reason {
-            self.set(names::ERROR_TYPE, reason.to_owned());
+            self.set(names::ERROR_TYPE, reason);
         }
         // The caller's own errors are no errors of the server (semantic conventions, gRPC).
         let servers_fault = ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
         if servers_fault.contains(&code) {
-            self.span.set_status(Status::error(reason.unwrap_or(code).to_owned()));
+            self.span.set_status(Status::error(reason.unwrap_or(code)));
         }
     }
 
@@ -175,13 +195,16 @@ impl CallSpan {
 pub struct AttemptSpan {
     span: Span,
     context: SpanContext,
+    labels: Option<AttemptLabels>,
 }
 
 impl AttemptSpan {
     /// Starts the span of an attempt below the call's.
     pub fn start(call: &CallSpan, operation: Operation, target: &Target, reason: AttemptReason, number: u32) -> Self {
+        call.metrics.attempt_started(target, reason);
+        let labels = call.metrics.attempt_labels(operation, target);
         if call.span.is_disabled() {
-            return Self { span: Span::none(), context: unexported(&call.context) };
+            return Self { span: Span::none(), context: unexported(&call.context), labels };
         }
         let span = tracing::info_span!(
             target: TRACE_TARGET,
@@ -190,9 +213,9 @@ impl AttemptSpan {
             otel.name = format!("{} {}", operation.as_str(), target.model),
             otel.kind = "client"
         );
-        let attempt = Self { context: span.context().span().span_context().clone(), span };
+        let attempt = Self { context: span.context().span().span_context().clone(), span, labels };
         attempt.set(names::OPERATION, operation.as_str());
-        attempt.set(names::PROVIDER, "azure.ai.openai");
+        attempt.set(names::PROVIDER, names::AZURE_OPENAI);
         attempt.set(names::AZURE_NAMESPACE, "Microsoft.CognitiveServices");
         attempt.set(names::REQUEST_MODEL, target.model.to_string());
         attempt.set(names::CLOUD_REGION, target.region.to_string());
@@ -235,6 +258,7 @@ impl AttemptSpan {
 
     /// Notes the tokens.
     pub fn used(&self, usage: &Usage) {
+        self.labels.iter().for_each(|labels| labels.used(usage));
         if self.span.is_disabled() {
             return;
         }
@@ -250,6 +274,8 @@ impl AttemptSpan {
 
     /// Notes how the attempt ended.
     pub fn end(&self, record: &AttemptRecord, first_content: Option<Duration>) {
+        let outcome = outcome(record);
+        self.labels.iter().for_each(|labels| labels.ended(record, outcome, first_content));
         if self.span.is_disabled() {
             return;
         }
@@ -268,22 +294,26 @@ impl AttemptSpan {
         if let Some(first_content) = first_content {
             self.set(names::FIRST_CHUNK, first_content.as_secs_f64());
         }
-        let outcome = match &record.result {
-            Some(AttemptResult::Served) => "served",
-            Some(AttemptResult::Failed { kind, maybe_billed }) => {
-                self.set(names::ERROR_TYPE, kind.as_str());
-                self.set(names::MAYBE_BILLED, *maybe_billed);
-                self.span.set_status(Status::error(kind.as_str()));
-                kind.as_str()
-            }
-            Some(AttemptResult::NotSent) => "not_sent",
-            Some(AttemptResult::Cancelled) | None => "cancelled",
-        };
+        if let Some(AttemptResult::Failed { maybe_billed, .. }) = &record.result {
+            self.set(names::ERROR_TYPE, outcome);
+            self.set(names::MAYBE_BILLED, *maybe_billed);
+            self.span.set_status(Status::error(outcome));
+        }
         self.set(names::ATTEMPT_OUTCOME, outcome);
     }
 
     fn set(&self, name: &'static str, value: impl Into<Value>) {
         self.span.set_attribute(name, value);
+    }
+}
+
+/// The word for how an attempt ended.
+fn outcome(record: &AttemptRecord) -> &'static str {
+    match &record.result {
+        Some(AttemptResult::Served) => "served",
+        Some(AttemptResult::Failed { kind, .. }) => kind.as_str(),
+        Some(AttemptResult::NotSent) => "not_sent",
+        Some(AttemptResult::Cancelled) | None => "cancelled",
     }
 }
 
@@ -326,9 +356,9 @@ mod tests {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         headers.insert("traceparent", parent.parse().unwrap());
         headers.insert("tracestate", "vendor=1".parse().unwrap());
-        let call = CallSpan::start("test/Method", &headers, None);
+        let call = CallSpan::start("test/Method", &headers, None, &Metrics::off());
         assert_eq!(call.trace_id(), "0af7651916cd43dd8448eb211c80319c");
-        let attempt = AttemptSpan { span: Span::none(), context: unexported(&call.context) };
+        let attempt = AttemptSpan { span: Span::none(), context: unexported(&call.context), labels: None };
         let (sent, state) = attempt.trace_headers();
         let sent = sent.unwrap();
         assert!(sent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && sent.ends_with("-01"), "{sent}");
@@ -340,7 +370,7 @@ mod tests {
     fn a_malformed_trace_context_starts_a_new_trace() {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", "00-zz-zz-01".parse().unwrap());
-        let call = CallSpan::start("test/Method", &headers, None);
+        let call = CallSpan::start("test/Method", &headers, None, &Metrics::off());
         assert_ne!(call.trace_id(), "00000000000000000000000000000000");
     }
 }

@@ -1,6 +1,6 @@
 //! Nothing of what callers send or get, and no secret, is ever written down: strings that occur nowhere else go through
 //! the real process at trace level, through every fault and through an upstream that repeats whatever it is sent, and
-//! are then looked for in logs, spans, errors and the journal.
+//! are then looked for in logs, spans, metrics, the status page, errors and the journal.
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -28,9 +28,12 @@ use tonic::{
     transport::server::TcpIncoming,
 };
 
-use crate::support::{
-    service::{eventually, hi, text, user},
-    world::connect,
+use crate::{
+    metrics::exposition::get,
+    support::{
+        service::{eventually, hi, text, user},
+        world::connect,
+    },
 };
 
 const KEY: &str = "canary-key-4b1d0c7f9a";
@@ -150,7 +153,8 @@ fn every_fault() -> Vec<Fault> {
     ]
 }
 
-struct Process(Child, SocketAddr);
+/// The process, where it listens for callers, and where for operators.
+struct Process(Child, SocketAddr, SocketAddr);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -174,13 +178,16 @@ fn serve(folder: &Path, spans: SocketAddr) -> Process {
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-    Process(child, ready["listening"].as_str().unwrap().parse().unwrap())
+    let address = |what: &str| ready[what].as_str().unwrap().parse().unwrap();
+    Process(child, address("listening"), address("ops"))
 }
 
 fn configuration(primary: SocketAddr, standby: SocketAddr) -> String {
     format!(
         "
 listen: 127.0.0.1:0
+ops: {{ listen: 127.0.0.1:0 }}
+telemetry: {{ otlp_metrics: false }}
 drain: {{ delay: 0s, grace: 1s }}
 audit: {{ directory: journal }}
 failover: {{ stall: 1s }}
@@ -279,7 +286,7 @@ async fn no_content_and_no_secret_is_written_down() {
     let spans = Spans::default();
     let collector = spans.start().await;
     let heard = Mutex::new(Heard::default());
-    let mut written = String::new();
+    let (mut written, mut shown) = (String::new(), String::new());
     // The parrot has ways of its own to fail; behind it a few faults of the standby are enough.
     let few = || every_fault().into_iter().step_by(4).collect();
     for (upstream, faults) in [(primary.address(), every_fault()), (parrot().await, few())] {
@@ -299,6 +306,9 @@ async fn no_content_and_no_secret_is_written_down() {
         let seen = spans.0.lock().unwrap().len();
         ask(&client, &heard).await;
         eventually("the last spans are exported", async || spans.0.lock().unwrap().len() > seen).await;
+        for path in ["/metrics", "/"] {
+            shown += &get(service.2, path).await.1;
+        }
         drop(service);
         written += &fs::read_to_string(folder.join("log")).unwrap();
     }
@@ -309,10 +319,14 @@ async fn no_content_and_no_secret_is_written_down() {
     assert!(written.contains("\"level\":\"TRACE\"") && written.contains("\"event\":\"intent\""), "nothing was written");
     assert!(spans.contains("sealane.region.served") && !heard.errors.is_empty() && heard.contents.len() > 50);
 
+    assert!(shown.contains("sealane_attempts_total{") && shown.contains("<h2>gpt-4o</h2>"), "nothing was shown");
+
     let contents = heard.contents.iter().filter(|content| content.len() >= 6);
     let contents: Vec<&str> = contents.map(|content| content.get(..24).unwrap_or(content)).collect();
     let secrets = [KEY, TOKEN, PROMPT, INPUT, END_USER, TOOL];
-    for (place, text) in [("logs or journal", &written), ("spans", &spans), ("errors", &heard.errors)] {
+    let places =
+        [("logs or journal", &written), ("spans", &spans), ("metrics or page", &shown), ("errors", &heard.errors)];
+    for (place, text) in places {
         for canary in secrets.iter().chain(&contents) {
             if let Some(at) = text.find(canary) {
                 let from = text.floor_char_boundary(at.saturating_sub(300));

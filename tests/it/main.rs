@@ -11,6 +11,7 @@ mod faults;
 mod grpc;
 mod identity;
 mod layers;
+mod metrics;
 mod policy;
 mod regions;
 mod simulator;

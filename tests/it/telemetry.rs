@@ -100,8 +100,12 @@ fn has(tags: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_receiver_sees_of_calls() {
     let receiver = Receiver::default();
-    let settings =
-        TelemetrySettings { otlp_endpoint: Some(receiver.start().await), service_name: None, logs: LogStyle::Quiet };
+    let settings = TelemetrySettings {
+        otlp_endpoint: Some(receiver.start().await),
+        otlp_traces_only: true,
+        logs: LogStyle::Quiet,
+        ..TelemetrySettings::default()
+    };
     let telemetry = Telemetry::install(&settings).unwrap();
     let script = [
         Says("hello there"),

@@ -1,5 +1,5 @@
 //! What an on-call engineer wants to know, as plain data.
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use super::{
     Cause, Overlay, Route, Router, Standing,
@@ -101,6 +101,22 @@ pub enum Alarm {
 }
 
 impl Alarm {
+    /// Every word that [`as_str`](Self::as_str) may give.
+    pub const KINDS: [&str; 12] = [
+        "cut_off",
+        "frozen",
+        "misconfigured",
+        "version_mismatch",
+        "region_mismatch",
+        "deployment_mismatch",
+        "undeclared_spillover",
+        "test_refused",
+        "tests_failing",
+        "standby_unproven",
+        "no_good_target",
+        "test_budget_spent",
+    ];
+
     /// A short stable word, for metrics and tables.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -115,6 +131,42 @@ impl Alarm {
             Self::NoGoodTarget { .. } => "no_good_target",
             Self::TestBudgetSpent => "test_budget_spent",
         }
+    }
+
+    /// What it means and what to do, in a sentence.
+    pub fn message(&self) -> Cow<'static, str> {
+        let told = match self {
+            Self::Mismatch { target, mismatch, quarantined, .. } => {
+                let kept = if *quarantined { ", so it takes no calls until it is released" } else { "" };
+                let told = format!(
+                    "{mismatch}, the configuration says `{}` in {}{kept}; mend the configuration, then release the target",
+                    target.deployment, target.region
+                );
+                return told.into();
+            }
+            Self::CutOff { .. } => {
+                "no resource can be reached from here since then: look at this service's own network; no target is blamed"
+            }
+            Self::Frozen { .. } => {
+                "this process stood still or ran out of sockets: until then nothing is held against any target"
+            }
+            Self::Misconfigured { .. } => {
+                "Azure refuses the service's credentials or does not know the deployment: mend key or deployment name"
+            }
+            Self::TestRefused { .. } => {
+                "a test call is refused as invalid, so it proves nothing: does the deployment serve this kind of model?"
+            }
+            Self::TestsFailing { .. } => "test calls fail although live traffic succeeds",
+            Self::Unproven { .. } => "neither a call nor a test call has proven this standby lately: it may not be fit",
+            Self::NoGoodTarget { .. } => "no target of the model is good: callers are served, if at all, by luck",
+            Self::TestBudgetSpent => {
+                "today's tokens for background test calls are spent: idle targets are no longer proven"
+            }
+            Self::VersionMismatch { .. } => {
+                "the deployment answers with another model version than `version` states: has Azure upgraded it?"
+            }
+        };
+        told.into()
     }
 
     /// The target concerned, if it is one.
@@ -164,6 +216,23 @@ pub enum NextStep {
     Cooled,
     /// The operator's drain ends.
     DrainEnds,
+}
+
+impl fmt::Display for NextStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::VerdictDue { failed, calls } => write!(f, "verdict on test calls: {failed} of {calls} failed"),
+            Self::HoldEnds { proofs, needed } => {
+                write!(f, "hold ends; {} of {needed} proofs", proofs.min(needed))
+            }
+            Self::ProofsMissing { proofs, needed } => {
+                write!(f, "next test call; {} of {needed} proofs", proofs.min(needed))
+            }
+            Self::StepEnds { next_percent } => write!(f, "next step of the return: {next_percent} %"),
+            Self::Cooled => f.write_str("takes calls again"),
+            Self::DrainEnds => f.write_str("the drain ends by itself"),
+        }
+    }
 }
 
 /// One target.
@@ -364,4 +433,24 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
         alarms.push(Alarm::TestBudgetSpent);
     }
     alarms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_next_is_told_with_its_numbers() {
+        for (step, expected) in [
+            (NextStep::VerdictDue { failed: 1, calls: 3 }, "verdict on test calls: 1 of 3 failed"),
+            (NextStep::HoldEnds { proofs: 4, needed: 6 }, "hold ends; 4 of 6 proofs"),
+            (NextStep::HoldEnds { proofs: 9, needed: 6 }, "hold ends; 6 of 6 proofs"),
+            (NextStep::ProofsMissing { proofs: 2, needed: 6 }, "next test call; 2 of 6 proofs"),
+            (NextStep::StepEnds { next_percent: 20 }, "next step of the return: 20 %"),
+            (NextStep::Cooled, "takes calls again"),
+            (NextStep::DrainEnds, "the drain ends by itself"),
+        ] {
+            assert_eq!(step.to_string(), expected);
+        }
+    }
 }

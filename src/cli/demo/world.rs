@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     server::Server,
     simulator::{Latency, RegionSettings, SimulatedRegion},
+    telemetry::Metrics,
 };
 
 const REGIONS: [(&str, &str); 2] = [("swedencentral", "Sweden Central"), ("francecentral", "France Central")];
@@ -88,7 +89,7 @@ impl World {
         let mut config = Config::from_yaml(&configuration(&infos, &journal.0), "demo", key)?;
         config.thresholds = config.thresholds.quickened(QUICKENED);
         config.listen_on(listen)?;
-        let server = Server::from_config(config).await.map_err(|error| {
+        let server = Server::from_config(config, Metrics::off()).await.map_err(|error| {
             anyhow::anyhow!("{error:#}; if another service runs there, `--listen 127.0.0.1:0` takes a free port")
         })?;
         let service = server.local_addr()?;

@@ -6,7 +6,7 @@ use sealane::{
     clock::Clock,
     dispatch::{Admission, CallError, CallFailure, Dispatcher, Served, StreamEvent},
     prober,
-    telemetry::CallSpan,
+    telemetry::{CallSpan, Metrics},
 };
 use sealane_core::{
     domain::{
@@ -139,7 +139,7 @@ async fn call(dispatcher: Arc<Dispatcher<Shaky>>, number: usize, kind: Kind, hed
         policy: Arc::new(Policy::unrestricted()),
         options,
         deadline: dispatcher.clock().now() + Duration::from_secs(60),
-        span: CallSpan::start("test", &http::HeaderMap::new(), None),
+        span: CallSpan::start("test", &http::HeaderMap::new(), None, &Metrics::off()),
     };
     let outcome = if embeds {
         let request = EmbedRequest { inputs: vec!["a passage".into()], ..EmbedRequest::default() };

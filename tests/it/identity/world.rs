@@ -100,7 +100,7 @@ impl World {
         let config = folder.configure(&addresses, &format!("{TLS}{callers}"));
         let mut config = config.unwrap_or_else(|problems| panic!("{problems}"));
         config.thresholds = without_test_calls();
-        let server = Server::from_config(config).await.unwrap();
+        let server = Server::from_config(config, sealane::telemetry::Metrics::off()).await.unwrap();
         let (address, credentials) = (server.local_addr().unwrap(), server.credentials());
         let serving = tokio::spawn(server.serve(std::future::pending()));
         Self { folder, authority, regions, address, credentials, serving }

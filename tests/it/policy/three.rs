@@ -9,6 +9,7 @@ use sealane::{
     },
     server::Server,
     simulator::{RegionSettings, SimulatedRegion},
+    telemetry::Metrics,
 };
 use sealane_core::router::Thresholds;
 use tokio::task::JoinHandle;
@@ -80,7 +81,7 @@ impl Three {
         let mut config = Config::from_yaml(&yaml, "test.yaml", key).unwrap_or_else(|error| panic!("{error}"));
         config.thresholds = thresholds;
         config.state_file = state;
-        let server = Server::from_config(config).await.unwrap();
+        let server = Server::from_config(config, Metrics::off()).await.unwrap();
         let address = server.local_addr().unwrap();
         let serving = tokio::spawn(server.serve(std::future::pending()));
         Running { channel: connect(address).await, serving }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use sealane::upstream::{AttemptOrder, ChatStream, TraceContext, Upstream};
 use sealane_core::domain::{
     ChatEvent, ChatReply, ChatRequest, ContentFilterResults, Delta, EmbedReply, EmbedRequest, Evidence, Failure,
-    FailureKind, FinishReason, ReplyAssembly, ReplyHeader, Silence, Usage, Vector,
+    FailureKind, FinishReason, Quota, ReplyAssembly, ReplyHeader, Silence, Usage, Vector,
 };
 
 /// One line of a region's script.
@@ -36,6 +36,8 @@ pub struct Scripted {
     scripts: Arc<Mutex<HashMap<String, VecDeque<Line>>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
     open: Arc<AtomicU32>,
+    /// What `x-ms-region` says instead of the target's own region.
+    reported: Option<&'static str>,
 }
 
 /// An attempt that reached the upstream.
@@ -59,6 +61,23 @@ impl Scripted {
     pub fn with(self, region: &str, lines: impl IntoIterator<Item = Line>) -> Self {
         self.scripts.lock().unwrap().insert(region.to_owned(), lines.into_iter().collect());
         self
+    }
+
+    /// Every answer says that it comes from this region.
+    pub fn reporting(mut self, region: &'static str) -> Self {
+        self.reported = Some(region);
+        self
+    }
+
+    fn evidence(&self, order: &AttemptOrder) -> Evidence {
+        let region = self.reported.map_or_else(|| order.target.target().region.to_uppercase(), str::to_owned);
+        Evidence {
+            http_status: Some(200),
+            reported_region: Some(region),
+            request_id: Some("apim-1".into()),
+            quota: Quota { remaining_tokens: Some(90_000), ..Quota::default() },
+            ..Evidence::default()
+        }
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -91,15 +110,6 @@ impl Scripted {
         let script = scripts.entry(region).or_default();
         let line = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
         (line.unwrap_or(Line::Says("hello there")), Open(Arc::clone(&self.open)))
-    }
-}
-
-fn evidence(order: &AttemptOrder) -> Evidence {
-    Evidence {
-        http_status: Some(200),
-        reported_region: Some(order.target.target().region.to_uppercase()),
-        request_id: Some("apim-1".into()),
-        ..Evidence::default()
     }
 }
 
@@ -148,7 +158,7 @@ impl Upstream for Scripted {
             let _open = &open;
             item
         });
-        Ok(ChatStream { evidence: evidence(order), events: Box::pin(events) })
+        Ok(ChatStream { evidence: self.evidence(order), events: Box::pin(events) })
     }
 
     async fn complete_chat(
@@ -174,7 +184,7 @@ impl Upstream for Scripted {
                 model: "text-embedding-3-large".into(),
                 vectors: request.inputs.iter().map(|text| Vector::from_components([1.0, text.len() as f32])).collect(),
                 usage: Usage { input_tokens: 7, total_tokens: 7, ..Usage::default() },
-                evidence: evidence(order),
+                evidence: self.evidence(order),
             }),
         }
     }

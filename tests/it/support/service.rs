@@ -14,6 +14,7 @@ use sealane::{
     identity::{Audience, CallerSettings, Callers},
     secret::{Form, Secret},
     server::{Server, ServerSettings},
+    telemetry::Metrics,
     tls::TlsSettings,
 };
 use sealane_core::{
@@ -30,6 +31,7 @@ use super::scripted::Scripted;
 /// A running service; stops when dropped.
 pub struct Service {
     pub address: SocketAddr,
+    pub ops: SocketAddr,
     pub upstream: Scripted,
     stop: Option<oneshot::Sender<()>>,
     pub serving: JoinHandle<anyhow::Result<()>>,
@@ -52,6 +54,7 @@ pub struct Wanted {
     pub drain_grace: Duration,
     pub thresholds: Thresholds,
     pub journal: Option<Journal>,
+    pub metrics: Metrics,
 }
 
 impl Default for Wanted {
@@ -70,6 +73,7 @@ impl Default for Wanted {
             drain_grace: Duration::from_secs(5),
             thresholds: without_test_calls(),
             journal: None,
+            metrics: Metrics::off(),
         }
     }
 }
@@ -158,6 +162,8 @@ impl Service {
         };
         let settings = ServerSettings {
             listen: "127.0.0.1:0".parse().unwrap(),
+            ops: Some("127.0.0.1:0".parse().unwrap()),
+            metrics: wanted.metrics,
             rules: Arc::new(rules),
             max_request_bytes: wanted.max_request_bytes,
             max_concurrent_streams: 256,
@@ -173,11 +179,12 @@ impl Service {
         let router = Router::new(routes, wanted.thresholds, 7, clock.now());
         let server = Server::bind(settings, upstream.clone(), router, clock).await.unwrap();
         let address = server.local_addr().unwrap();
+        let ops = server.ops_addr().unwrap().unwrap();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async {
             let _ = stopped.await;
         }));
-        Self { address, upstream, stop: Some(stop), serving }
+        Self { address, ops, upstream, stop: Some(stop), serving }
     }
 
     /// What SIGTERM does.

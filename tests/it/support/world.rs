@@ -10,6 +10,7 @@ use sealane::{
     },
     server::Server,
     simulator::{RegionSettings, SimulatedRegion},
+    telemetry::Metrics,
 };
 use sealane_core::router::{Detection, Hedging, Recovery, Testing, Thresholds, Validation};
 use tokio::task::JoinHandle;
@@ -237,7 +238,7 @@ models:
     config.thresholds = setup.thresholds.clone();
     config.state_file = setup.state_file.clone();
     config.resources.iter_mut().for_each(|resource| resource.connect_timeout = setup.connect_timeout);
-    let server = Server::from_config(config).await.unwrap();
+    let server = Server::from_config(config, Metrics::off()).await.unwrap();
     let address = server.local_addr().unwrap();
     (address, tokio::spawn(server.serve(std::future::pending())))
 }

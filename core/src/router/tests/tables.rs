@@ -177,3 +177,25 @@ fn a_proven_target_that_is_held_out_rescues_without_a_cap() {
         assert_eq!(targets.iter().filter(|target| **target == 0).count(), 10, "{failure:?}: {targets:?}");
     }
 }
+
+#[test]
+fn every_alarm_has_its_word() {
+    let target = || Arc::new(target(0));
+    let contradicted = |mismatch| Alarm::Mismatch { target: target(), mismatch, since: at(0), quarantined: true };
+    let all = [
+        Alarm::CutOff { since: at(0) },
+        Alarm::Frozen { until: at(0) },
+        Alarm::Misconfigured { target: target() },
+        Alarm::VersionMismatch { target: target() },
+        contradicted(Mismatch::Region { reported: "North Europe".into() }),
+        contradicted(Mismatch::Deployment { reported: "other".into() }),
+        contradicted(Mismatch::Spillover),
+        Alarm::TestRefused { target: target() },
+        Alarm::TestsFailing { target: target() },
+        Alarm::Unproven { target: target() },
+        Alarm::NoGoodTarget { model: "gpt-4o".into() },
+        Alarm::TestBudgetSpent,
+    ];
+    assert_eq!(all.each_ref().map(Alarm::as_str), Alarm::KINDS);
+    assert!(all.iter().all(|alarm| !alarm.message().is_empty()));
+}
