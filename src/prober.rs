@@ -65,7 +65,12 @@ struct Passed {
 
 async fn run<U: Upstream>(dispatcher: &Dispatcher<U>, order: &TestOrder) -> (TestResult, Evidence) {
     let upstream = dispatcher.upstream();
-    let limits = AttemptLimits { first_content: order.limit, stall: TO_THE_END, total: order.limit + TO_THE_END };
+    let limits = AttemptLimits {
+        first_content: order.limit,
+        stall: TO_THE_END,
+        total: order.limit + TO_THE_END,
+        rescue_by: order.limit + TO_THE_END,
+    };
     let attempt = AttemptOrder {
         target: order.target.clone(),
         limits,

@@ -62,7 +62,7 @@ fn measure(workflows: usize) -> f64 {
         };
         let mut call = Call::new(terms, now);
         if let Decision::Try { ticket, .. } = black_box(router.choose(&mut call, now)) {
-            router.first_content(&call, ticket, now);
+            router.first_content(&mut call, ticket, now);
             router.observe(&mut call, ticket, &served, now);
         }
     }

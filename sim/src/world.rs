@@ -492,7 +492,7 @@ impl World {
         for loser in std::mem::replace(&mut live.running, vec![winner]) {
             self.router.observe(&mut live.call, loser.ticket, &Observation::Cancelled, self.now);
         }
-        self.router.first_content(&live.call, ticket, self.now);
+        self.router.first_content(&mut live.call, ticket, self.now);
     }
 
     fn end(&mut self, call: usize, ticket: Ticket, failure: Option<Failure>) {
@@ -572,6 +572,7 @@ impl World {
             first_content: order.limit,
             stall: Duration::from_secs(5),
             total: order.limit + Duration::from_secs(5),
+            rescue_by: order.limit + Duration::from_secs(5),
         };
         let mut fate = self.targets[id].meet(self.now, limits, false, true, &mut self.chance);
         let endpoint_answers = !matches!(

@@ -3,7 +3,8 @@
 use std::pin::Pin;
 
 use futures_util::{Stream, StreamExt as _};
-use sealane_core::domain::{ChatEvent, ChatRequest, Evidence, Failure};
+use sealane_core::domain::{AttemptLimits, ChatEvent, ChatRequest, Evidence, Failure};
+use tokio::time::Instant;
 
 use crate::upstream::{AttemptOrder, Upstream};
 
@@ -11,6 +12,10 @@ use crate::upstream::{AttemptOrder, Upstream};
 pub(super) struct Opened {
     /// Everything up to and with the first content.
     pub(super) events: Vec<ChatEvent>,
+    /// When the attempt left.
+    pub(super) started: Instant,
+    /// What bounds it.
+    pub(super) limits: AttemptLimits,
     /// What follows.
     pub(super) stream: Pin<Box<dyn Stream<Item = Result<ChatEvent, Failure>> + Send>>,
 }
@@ -21,6 +26,7 @@ pub(super) async fn open_stream<U: Upstream>(
     order: AttemptOrder,
     request: &ChatRequest,
 ) -> Result<(Opened, Evidence), Failure> {
+    let started = Instant::now();
     let mut answer = upstream.stream_chat(&order, request).await?;
     // A header, the role, the first content.
     let mut events = Vec::with_capacity(4);
@@ -32,5 +38,5 @@ pub(super) async fn open_stream<U: Upstream>(
             break;
         }
     }
-    Ok((Opened { events, stream: answer.events }, answer.evidence))
+    Ok((Opened { events, started, limits: order.limits, stream: answer.events }, answer.evidence))
 }

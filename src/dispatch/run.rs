@@ -164,7 +164,8 @@ impl<U: Upstream> Run<U> {
         if let Some(attempt) = self.under_way.last_mut() {
             attempt.first_content = Some(now.since(attempt.started));
         }
-        self.dispatcher.router().first_content(&self.call, ticket, now);
+        self.dispatcher.router().first_content(&mut self.call, ticket, now);
+        self.dispatcher.announce();
     }
 
     /// The attempt is the one whose answer counts; those beside it are given up.
@@ -414,6 +415,7 @@ impl<U: Upstream> Drop for Run<U> {
             let ticket = attempt.ticket;
             self.close_cancelled(attempt, now);
             self.dispatcher.router().abandon(ticket, now);
+            self.dispatcher.announce();
         }
     }
 }

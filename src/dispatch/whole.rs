@@ -1,14 +1,19 @@
 //! Calls that are answered whole: everything before the reply can be rescued.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use sealane_core::{
-    domain::{ChatReply, ChatRequest, EmbedReply, EmbedRequest, Failure, ModelKind, ReplyAssembly},
+    domain::{
+        ChatReply, ChatRequest, EmbedReply, EmbedRequest, Failure, FailureKind, ModelKind, ReplyAssembly, Silence,
+    },
     router::Delivery,
 };
 
 use super::{Admission, CallError, Dispatcher, Served, opening::open_stream, race::first_to_answer, run::Run};
 use crate::{telemetry::Operation, upstream::Upstream};
+
+/// An answer that comes slower than a piece in this time only trickles: models write tens of pieces a second.
+const TRICKLE: Duration = Duration::from_secs(1);
 
 /// A chat completion and who served it.
 #[derive(Debug)]
@@ -72,10 +77,16 @@ impl<U: Upstream> Dispatcher<U> {
         run.first_content(ticket);
         let mut assembly = ReplyAssembly::new();
         opened.events.drain(..).for_each(|event| assembly.push(event));
+        let mut pieces = 0;
         while let Some(event) = opened.stream.next().await {
             match event {
                 Ok(event) => assembly.push(event),
                 Err(failure) => return Ok(Err(failure)),
+            }
+            pieces += 1;
+            let elapsed = opened.started.elapsed();
+            if elapsed > opened.limits.rescue_by && elapsed > TRICKLE * pieces {
+                return Ok(Err(Failure::without_response(FailureKind::Silence(Silence::Stall))));
             }
         }
         Ok(Ok(assembly.finish()))

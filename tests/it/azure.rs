@@ -73,7 +73,7 @@ fn kind(result: Result<(), Failure>) -> Result<(), FailureKind> {
 /// Limits in milliseconds: first content, stall, total.
 fn limits(first_content: u64, stall: u64, total: u64) -> AttemptLimits {
     let [first_content, stall, total] = [first_content, stall, total].map(Duration::from_millis);
-    AttemptLimits { first_content, stall, total }
+    AttemptLimits { first_content, stall, total, rescue_by: total }
 }
 
 fn text(events: &[ChatEvent]) -> String {

@@ -12,6 +12,8 @@ pub struct AttemptLimits {
     pub stall: Duration,
     /// To the end of the answer.
     pub total: Duration,
+    /// From then on a rescue would run short of time: an answer that only trickles is given up.
+    pub rescue_by: Duration,
 }
 
 /// Why a target was chosen.

@@ -45,8 +45,8 @@ pub struct Call {
     pub(super) terms: CallTerms,
     pub(super) tried: Vec<Tried>,
     pub(super) retries: u32,
-    /// Target of a second attempt that was decided and paid for, and waits for its time.
-    pub(super) retry: Option<TargetId>,
+    /// A second attempt at some target was decided and paid for, and waits for its time.
+    pub(super) retry: bool,
     pub(super) waited: bool,
     pub(super) admitted: bool,
     pub(super) interrupted: bool,
@@ -66,6 +66,20 @@ pub(super) struct Tried {
     pub(super) reason: AttemptReason,
     pub(super) failure: Option<FailureKind>,
     pub(super) running: bool,
+    pub(super) began: Moment,
+    /// Its failure came of the caller's haste, and says nothing of the target.
+    pub(super) excused: bool,
+    /// That the call was answered elsewhere has been told.
+    pub(super) told: bool,
+}
+
+impl Tried {
+    /// It failed for the target's own reasons.
+    pub(super) fn is_the_targets(&self) -> bool {
+        let theirs =
+            |failure: &FailureKind| matches!(failure.class(), FailureClass::Hard | FailureClass::Misconfigured);
+        !self.excused && self.failure.as_ref().is_some_and(theirs)
+    }
 }
 
 impl Call {
@@ -75,7 +89,7 @@ impl Call {
             terms,
             tried: Vec::with_capacity(2),
             retries: 0,
-            retry: None,
+            retry: false,
             waited: false,
             admitted: false,
             interrupted: false,
@@ -129,17 +143,6 @@ impl Call {
         self.tried.iter().filter(|tried| tried.running).count()
     }
 
-    /// Targets at which it failed for the target's own reasons.
-    pub(super) fn failed_at(&self) -> impl Iterator<Item = TargetId> {
-        let theirs =
-            |failure: &FailureKind| matches!(failure.class(), FailureClass::Hard | FailureClass::Misconfigured);
-        self.tried.iter().filter(move |tried| tried.failure.as_ref().is_some_and(theirs)).map(|tried| tried.target)
-    }
-
-    pub(super) fn last_failure(&self) -> Option<&FailureKind> {
-        self.tried.iter().rev().find_map(|tried| tried.failure.as_ref())
-    }
-
     pub(super) fn failures(&self) -> impl Iterator<Item = &FailureKind> {
         self.tried.iter().filter_map(|tried| tried.failure.as_ref())
     }
@@ -154,5 +157,17 @@ impl Call {
         if let Observation::Failed(failure) = observation {
             tried.failure = Some(failure.kind.clone());
         }
+    }
+
+    /// The attempt failed because its caller could not wait.
+    pub(super) fn excuse(&mut self, ticket: Ticket) {
+        if let Some(tried) = self.tried.get_mut(ticket.attempt_index()) {
+            tried.excused = true;
+        }
+    }
+
+    /// How often it has tried this target.
+    pub(super) fn tries(&self, target: TargetId) -> usize {
+        self.tried.iter().filter(|tried| tried.target == target).count()
     }
 }

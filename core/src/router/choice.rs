@@ -265,8 +265,12 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
         (open && !call.has_tried(target.target().id)).then_some(health)
     };
     let mut no_room = false;
-    // A returning target takes its share first; as a rescuer it takes whatever comes.
+    // A returning target takes its share first; as a rescuer, and where no other is left, it takes whatever comes. That
+    // the others are busy is no reason.
     for by_share in [true, false] {
+        if !by_share && no_room && call.attempts() == 0 {
+            break;
+        }
         for (at, target) in permitted.iter().enumerate() {
             let Some(health) = open(target).filter(|health| health.is_good()) else { continue };
             if by_share && call.place >= health.share(numbers) {
@@ -379,13 +383,15 @@ fn attempt(
             router.health[at].silence_limit(target.target(), call.terms.prompt_tokens, &router.thresholds)
         }
     };
-    let slot = router.health[at].began(silent_after, now);
+    let fair_silence = fair_silence(router, call, target.target(), &limits);
+    let slot = router.health[at].began(silent_after, fair_silence, now);
     let id = target.target().id;
     let hedge = reason == AttemptReason::Hedge;
     router.in_flight += 1;
     router.hedges += u32::from(hedge);
     call.queued = None;
-    call.tried.push(super::call::Tried { target: id, reason, failure: None, running: true });
+    let (failure, running, excused, told) = (None, true, false, false);
+    call.tried.push(super::call::Tried { target: id, reason, failure, running, began: now, excused, told });
     let ticket = Ticket { target: id, attempt: call.attempts(), slot, hedge };
     let protect_at = router.health[at].is_suspected().then(|| now + hedge_delay(router, at));
     Decision::Try { ticket, target, reason, limits, protect_at }
@@ -402,7 +408,22 @@ fn limits(router: &Router, call: &Call, target: &Target, rescuers_left: bool, no
     let thresholds = &router.thresholds;
     let remaining = call.remaining(now);
     let share = if rescuers_left { remaining * thresholds.attempt_share_percent / 100 } else { remaining };
-    let patience = match (call.terms.delivery, target.reasoning) {
+    AttemptLimits {
+        first_content: patience(router, call, target).min(share),
+        stall: if target.reasoning { thresholds.stall_reasoning } else { thresholds.stall },
+        // What streams shows that it lives: its silence and its stalls are cut in time, its length is not.
+        total: match call.terms.delivery {
+            Delivery::Streamed | Delivery::Assembled => remaining,
+            Delivery::Unary | Delivery::Embedded => share,
+        },
+        rescue_by: share,
+    }
+}
+
+/// How long an attempt may be silent, as far as its target is concerned.
+fn patience(router: &Router, call: &Call, target: &Target) -> Duration {
+    let thresholds = &router.thresholds;
+    match (call.terms.delivery, target.reasoning) {
         (Delivery::Unary, false) => thresholds.unary_reply,
         (Delivery::Unary | Delivery::Streamed | Delivery::Assembled, true) => thresholds.first_content_reasoning,
         (Delivery::Streamed | Delivery::Assembled, false) | (Delivery::Embedded, _) => {
@@ -412,11 +433,22 @@ fn limits(router: &Router, call: &Call, target: &Target, rescuers_left: bool, no
             let for_length = thresholds.first_content_per_4000_tokens.as_secs_f64() * call.terms.prompt_tokens as f64;
             thresholds.first_content_floor.max(learned) + Duration::from_secs_f64((for_length / 4000.0).min(3600.0))
         }
-    };
-    AttemptLimits {
-        first_content: patience.min(share),
-        stall: if target.reasoning { thresholds.stall_reasoning } else { thresholds.stall },
-        total: if call.terms.delivery == Delivery::Streamed { remaining } else { share },
+    }
+}
+
+/// A limit that only the caller's deadline set is held against a target if it left as much time as silence takes to
+/// mean something.
+fn fair_silence(router: &Router, call: &Call, target: &Target, limits: &AttemptLimits) -> Duration {
+    let patience = patience(router, call, target);
+    if limits.first_content >= patience {
+        return Duration::ZERO;
+    }
+    match call.terms.delivery {
+        Delivery::Unary => patience,
+        Delivery::Streamed | Delivery::Assembled | Delivery::Embedded => {
+            let health = &router.health[usize::from(target.id.0)];
+            health.silence_limit(target, call.terms.prompt_tokens, &router.thresholds).unwrap_or(patience)
+        }
     }
 }
 
@@ -445,6 +477,8 @@ pub(super) fn protect(router: &mut Router, call: &mut Call, ticket: Ticket, now:
     }
     let Ok(permitted) = permitted(router, call) else { return nothing };
     match pick(router, call, &permitted, now) {
+        // Nobody says when a place gets free.
+        Pick::NoRoom => Protection::Wait { until: Some(now + QUEUE_PAUSE) },
         Pick::Target(second) if router.health[index(&permitted[second])].is_good() => {
             let left = rescuers_left(router, call, &permitted, second, now);
             let target = permitted[second].clone();
@@ -467,19 +501,15 @@ fn may_hedge(router: &Router, call: &Call, at: usize) -> bool {
 
 /// Every fit target was tried or is cooling: wait for one that cools, retry one, or give up.
 fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], now: Moment) -> Decision {
-    if let Some(retry) = call.retry.take()
-        && let Some(target) = permitted.iter().find(|target| target.target().id == retry)
-        && router.health[index(target)].cooling_until(now).is_none()
-        && !router.health[index(target)].is_withdrawn()
+    // Where it goes is decided when its time has come: much may have happened in the pause.
+    if std::mem::take(&mut call.retry)
+        && let Some(at) = retriable(router, call, permitted, now)
     {
-        return attempt(router, call, target.clone(), AttemptReason::Retry, false, now);
+        return attempt(router, call, permitted[at].clone(), AttemptReason::Retry, false, now);
     }
     let soonest = soonest_cooled(router, call, permitted, now);
-    let until = match soonest {
-        Some(cooled) => wait_for_cooling(router, call, cooled, now),
-        None => retriable(router, permitted).and_then(|target| pause_before_retry(router, call, target, now)),
-    };
-    if let Some(until) = until {
+    let until = soonest.and_then(|cooled| wait_for_cooling(router, call, cooled, now));
+    if let Some(until) = until.or_else(|| pause_before_retry(router, call, permitted, now)) {
         return Decision::Wait { until };
     }
     if call.running() == 0
@@ -525,19 +555,30 @@ fn may_soon_be_let_in(router: &Router, call: &Call, permitted: &[PermittedTarget
     })
 }
 
-/// Where a second attempt has the best chance: the first target that serves without suspicion, else the first that
-/// serves at all, else a sole one. Everything else was tried once.
-fn retriable(router: &Router, permitted: &[PermittedTarget]) -> Option<TargetId> {
-    let good = || permitted.iter().filter(|target| router.health[index(target)].is_good());
-    let trusted = good().find(|target| !router.health[index(target)].is_suspected());
-    let sole = permitted.first().filter(|sole| permitted.len() == 1 && !router.health[index(sole)].is_withdrawn());
-    trusted.or_else(|| good().next()).or(sole).map(|target| target.target().id)
+/// Where a second attempt has the best chance: at a target that serves without suspicion, else at one that serves at
+/// all, else at a sole one; of several at the one that this call has tried least, and then at the one that served
+/// somebody last. Everything else was tried once.
+fn retriable(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Option<usize> {
+    let sole = permitted.len() == 1;
+    let chance = |(at, target): (usize, &PermittedTarget)| {
+        let health = &router.health[index(target)];
+        let open = !health.is_withdrawn() && health.cooling_until(now).is_none();
+        let room = has_room(health, call, router.thresholds.concurrency);
+        let trust = match health.machine.phase {
+            Phase::Serving => 3,
+            _ if health.is_good() => 2,
+            _ => u8::from(sole),
+        };
+        let tries = std::cmp::Reverse(call.tries(target.target().id));
+        (open && room && trust > 0).then_some((trust, tries, health.last_success, std::cmp::Reverse(at)))
+    };
+    let best = permitted.iter().enumerate().filter_map(chance).max()?;
+    Some(best.3.0)
 }
 
 #[derive(Clone, Copy)]
 struct Cooled {
     until: Moment,
-    target: TargetId,
     tried: bool,
 }
 
@@ -549,7 +590,7 @@ fn soonest_cooled(router: &Router, call: &Call, permitted: &[PermittedTarget], n
         let until = health.cooling_until(now).filter(|_| health.is_good() || permitted.len() == 1)?;
         let tried = call.has_tried(target.target().id);
         let counts = !tried || call.only_failed_as(FailureClass::Throttled);
-        counts.then_some(Cooled { until, target: target.target().id, tried })
+        counts.then_some(Cooled { until, tried })
     });
     cooled.min_by_key(|cooled| cooled.until)
 }
@@ -561,28 +602,34 @@ fn wait_for_cooling(router: &mut Router, call: &mut Call, cooled: Cooled, now: M
         return None;
     }
     if cooled.tried {
-        take_retry(router, call, cooled.target)?;
+        take_retry(router, call)?;
     }
     call.waited = true;
     Some(cooled.until)
 }
 
-/// Only where no other permitted target is left is one tried again after it failed.
-fn pause_before_retry(router: &mut Router, call: &mut Call, target: TargetId, now: Moment) -> Option<Moment> {
-    call.last_failure().filter(|failure| failure.class() == FailureClass::Hard)?;
+/// Only where no other permitted target is left is one tried again after one failed.
+fn pause_before_retry(
+    router: &mut Router,
+    call: &mut Call,
+    permitted: &[PermittedTarget],
+    now: Moment,
+) -> Option<Moment> {
+    retriable(router, call, permitted, now)?;
+    call.failures().find(|failure| failure.class() == FailureClass::Hard)?;
     let pause = router.thresholds.retry_pause.saturating_mul(2u32.saturating_pow(call.retries));
     let pause = pause.mul_f64(0.5 + 0.5 * router.random_fraction());
     if pause * 2 > call.remaining(now) {
         return None;
     }
-    take_retry(router, call, target)?;
+    take_retry(router, call)?;
     Some(now + pause)
 }
 
-fn take_retry(router: &mut Router, call: &mut Call, target: TargetId) -> Option<()> {
+fn take_retry(router: &mut Router, call: &mut Call) -> Option<()> {
     (call.retries < router.thresholds.retries && router.budget.withdraw()).then(|| {
         call.retries += 1;
-        call.retry = Some(target);
+        call.retry = true;
     })
 }
 

@@ -66,6 +66,8 @@ pub(super) struct TargetHealth {
     /// Its last answer came from another model version than it is meant to serve.
     pub(super) version_mismatch: bool,
     pub(super) contradicted: Option<Contradicted>,
+    /// Last 429, of whatever call: it is busy, and so alive.
+    pub(super) last_throttled: Option<Moment>,
     pub(super) tests: TestState,
     pub(super) served: u64,
     pub(super) failed: u64,
@@ -93,6 +95,7 @@ impl TargetHealth {
             misconfigured: None,
             version_mismatch: false,
             contradicted: None,
+            last_throttled: None,
             tests: TestState::new(now),
             served: 0,
             failed: 0,
@@ -186,8 +189,8 @@ impl TargetHealth {
         self.baseline.quantiles().map(|known| floor.max(known.median * medians))
     }
 
-    pub(super) fn began(&mut self, silent_after: Option<Duration>, now: Moment) -> u32 {
-        self.open.begin(now, silent_after)
+    pub(super) fn began(&mut self, silent_after: Option<Duration>, fair_silence: Duration, now: Moment) -> u32 {
+        self.open.begin(now, silent_after, fair_silence)
     }
 
     /// The first content of an attempt came after `latency`. Normal is learned only while all is well.
@@ -255,13 +258,17 @@ impl TargetHealth {
 
     /// Azure's hint is a floor that cannot be trusted raw: 0 and 24 hours have both been seen. A hint at the floor
     /// that comes again and again grows, so that a useless hint does not become a hot loop.
-    pub(super) fn throttled(&mut self, retry_after: Duration, numbers: &Thresholds, now: Moment) {
+    /// Answers whether that begins now.
+    pub(super) fn throttled(&mut self, retry_after: Duration, numbers: &Thresholds, now: Moment) -> bool {
+        self.last_throttled = Some(now);
         let (shortest, longest) = numbers.cooling;
         let grown = shortest * 2u32.pow(self.throttled_in_a_row.min(6));
         let span = if retry_after <= shortest { grown } else { retry_after };
         self.throttled_in_a_row = self.throttled_in_a_row.saturating_add(1);
         let until = now + span.clamp(shortest, longest);
-        self.cooling = Some(self.cooling_until(now).map_or(until, |known| known.max(until)));
+        let known = self.cooling_until(now);
+        self.cooling = Some(known.map_or(until, |known| known.max(until)));
+        known.is_none()
     }
 
     /// Ends overlays that have run out; answers whether one did.

@@ -66,7 +66,9 @@ use self::{
     test_call::TokenBudget,
 };
 use crate::{
-    domain::{AttemptReason, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota, TargetId},
+    domain::{
+        AttemptReason, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota, Silence, TargetId,
+    },
     policy::Policy,
 };
 
@@ -203,7 +205,7 @@ impl Router {
     }
 
     /// The first content of an attempt is here. To be told once; a reply that comes whole need not tell it.
-    pub fn first_content(&mut self, call: &Call, ticket: Ticket, now: Moment) {
+    pub fn first_content(&mut self, call: &mut Call, ticket: Ticket, now: Moment) {
         let index = ticket.target_index();
         let Some(health) = self.health.get_mut(index) else { return };
         let Some(open) = health.open.find(ticket.slot()) else { return };
@@ -231,7 +233,9 @@ impl Router {
         match observation {
             Observation::Served { first_content, quota } => {
                 let tokens = call.terms.prompt_tokens;
-                let slow = !open.content && health.first_content(*first_content, tokens, &self.thresholds, now);
+                // The length of a whole answer is no time to first content.
+                let comparable = !open.content && call.terms.delivery != Delivery::Unary;
+                let slow = comparable && health.first_content(*first_content, tokens, &self.thresholds, now);
                 health.served(open.started, *first_content, *quota, now);
                 let counts = open.started >= health.machine.since
                     && (health.machine.level > 0 || !matches!(health.machine.phase, Phase::Serving));
@@ -246,6 +250,13 @@ impl Router {
                     self.answered_elsewhere(call, ticket, now);
                 }
                 self.count_off_pin(call, ticket);
+            }
+            // Whoever waits less than silence takes to mean something learns nothing of the target.
+            Observation::Failed(Failure {
+                kind: FailureKind::Silence(Silence::FirstContent | Silence::Total), ..
+            }) if now.since(open.started) < open.fair_silence => {
+                call.excuse(ticket);
+                self.look(index, now);
             }
             Observation::Failed(failure) => self.failed(index, failure, now),
             Observation::Cancelled => self.look(index, now),
@@ -298,8 +309,7 @@ impl Router {
         let Some(health) = self.health.get_mut(index) else { return };
         match &failure.kind {
             FailureKind::Throttled { retry_after } => {
-                health.throttled(*retry_after, &self.thresholds, now);
-                self.revision += 1;
+                self.revision += u64::from(health.throttled(*retry_after, &self.thresholds, now));
             }
             FailureKind::Local { .. } => self.freeze(now),
             kind if matches!(kind.class(), FailureClass::Hard | FailureClass::Misconfigured) => {
@@ -311,14 +321,16 @@ impl Router {
     }
 
     /// The call has content: what failed on its way there failed for reasons of those targets, not of the call. Told
-    /// at the first content, since a long answer's end comes too late for a verdict.
-    fn answered_elsewhere(&mut self, call: &Call, ticket: Ticket, now: Moment) {
+    /// once for each failure, at the first content, since a long answer's end comes too late for a verdict.
+    fn answered_elsewhere(&mut self, call: &mut Call, ticket: Ticket, now: Moment) {
         let serving = ticket.target_index();
-        for failed in call.failed_at().filter(|failed| usize::from(failed.0) != serving) {
-            let index = usize::from(failed.0);
-            let Some(health) = self.health.get_mut(index) else { continue };
+        for failed in call.tried.iter_mut().filter(|tried| tried.is_the_targets() && !tried.told) {
+            let index = usize::from(failed.target.0);
+            let Some(health) = self.health.get_mut(index).filter(|_| index != serving) else { continue };
+            failed.told = true;
             health.elsewhere.mark(now);
-            if matches!(health.machine.phase, Phase::Returning { .. }) {
+            // What began before the return speaks of the outage.
+            if matches!(health.machine.phase, Phase::Returning { .. }) && failed.began >= health.machine.since {
                 self.signal(index, &Signal::LiveFailed, now);
             }
         }
@@ -362,8 +374,12 @@ impl Router {
             jitter,
             reasoning: target.reasoning,
         };
-        let (machine, cause) = health.machine.next(signal, around, now, &self.thresholds);
+        let (mut machine, cause) = health.machine.next(signal, around, now, &self.thresholds);
         let before = health.machine.clone();
+        if matches!(health.cause, Some(Cause::Ordered)) && matches!(machine.phase, Phase::Serving) {
+            // An operator who looks closely must not deafen the detectors.
+            machine.cool_off = before.cool_off.clone();
+        }
         if let Some(health) = self.health.get_mut(index) {
             health.machine = machine;
         }

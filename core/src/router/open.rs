@@ -9,6 +9,8 @@ pub(super) struct Open {
     pub(super) started: Moment,
     /// Silence beyond this is a sign of trouble; `None` where silence says nothing.
     pub(super) silent_after: Option<Duration>,
+    /// Silence shorter than this came of the caller's haste, and says nothing of the target.
+    pub(super) fair_silence: Duration,
     /// Its first content has come.
     pub(super) content: bool,
     /// Its silence has been told.
@@ -27,8 +29,8 @@ impl OpenAttempts {
         (self.slots.len() - self.free.len()) as u32
     }
 
-    pub(super) fn begin(&mut self, started: Moment, silent_after: Option<Duration>) -> u32 {
-        let open = Some(Open { started, silent_after, content: false, told: false });
+    pub(super) fn begin(&mut self, started: Moment, silent_after: Option<Duration>, fair_silence: Duration) -> u32 {
+        let open = Some(Open { started, silent_after, fair_silence, content: false, told: false });
         match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = open;

@@ -133,7 +133,12 @@ impl Router {
                 health.tests.ordered += 1;
                 match self.order(index, TestPurpose::Validation, fresh, now) {
                     Some(order) => orders.push(order),
-                    None => return,
+                    None => {
+                        // Nobody may look, so nobody may judge.
+                        let epoch = self.health.get(index).map_or(0, |health| health.machine.epoch);
+                        self.signal(index, &Signal::Tested { epoch, verdict: Verdict::Void }, now);
+                        return;
+                    }
                 }
             }
             return;
@@ -292,7 +297,8 @@ impl Router {
             FailureClass::Hard | FailureClass::Misconfigured => {
                 health.version_mismatch |= failure.kind == FailureKind::BadResponse(BadResponse::VersionMismatch);
                 health.tests.last_failed = Some(now);
-                health.tests.unconnected += u8::from(matches!(failure.kind, FailureKind::Connect(_)));
+                let unconnected = health.is_suspected() && matches!(failure.kind, FailureKind::Connect(_));
+                health.tests.unconnected = health.tests.unconnected.saturating_add(u8::from(unconnected));
                 if failure.class() == FailureClass::Misconfigured {
                     health.misconfigured.get_or_insert(now);
                 }
@@ -401,7 +407,8 @@ impl Router {
         let (mut failed, mut unknown, mut passed) = (Vec::new(), Vec::new(), false);
         for sibling in siblings.into_iter().map(|id| usize::from(id.0)).filter(|sibling| *sibling != index) {
             let Some(health) = self.health.get(sibling).filter(|health| !health.is_out()) else { continue };
-            if health.proof_began.is_some_and(|at| at >= since) {
+            // Busy is alive.
+            if [health.proof_began, health.last_throttled].into_iter().flatten().any(|at| at >= since) {
                 passed = true;
             } else if health.tests.last_failed.is_some_and(|at| at >= since) {
                 failed.push(sibling);

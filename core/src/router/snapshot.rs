@@ -303,7 +303,7 @@ pub(super) fn take(router: &Router, now: Moment) -> Snapshot {
         models,
         transitions: router.transitions.iter().cloned().collect(),
         off_pin: router.off_pin.clone(),
-        test_tokens_left: router.tokens.left(),
+        test_tokens_left: router.tokens.left(now),
     }
 }
 
@@ -429,7 +429,7 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
             alarms.push(Alarm::Unproven { target: target() });
         }
     }
-    if router.tokens.left() < super::test_call::ESTIMATED_TOKENS {
+    if router.tokens.left(now) < super::test_call::ESTIMATED_TOKENS {
         alarms.push(Alarm::TestBudgetSpent);
     }
     alarms

@@ -199,18 +199,22 @@ impl TokenBudget {
 
     /// Whether another call may be made; takes nothing.
     pub(super) fn allows(&mut self, now: Moment) -> bool {
-        let refill = now.since(self.filled).as_secs_f64() / 86_400.0 * self.per_day;
-        self.left = (self.left + refill).min(self.per_day);
+        self.left = self.balance(now);
         self.filled = now;
         self.left >= ESTIMATED_TOKENS as f64
+    }
+
+    fn balance(&self, now: Moment) -> f64 {
+        let refill = now.since(self.filled).as_secs_f64() / 86_400.0 * self.per_day;
+        (self.left + refill).min(self.per_day)
     }
 
     pub(super) fn spend(&mut self, tokens: u64) {
         self.left -= tokens as f64;
     }
 
-    pub(super) fn left(&self) -> u64 {
-        self.left.max(0.0) as u64
+    pub(super) fn left(&self, now: Moment) -> u64 {
+        self.balance(now).max(0.0) as u64
     }
 }
 
@@ -227,9 +231,9 @@ mod tests {
         assert!(!budget.allows(at(0)));
         assert!(budget.allows(at(1)), "an hour brings a hundred");
         budget.spend(500);
-        assert_eq!(budget.left(), 0, "a dear call is paid for later");
+        assert_eq!(budget.left(at(1)), 0, "a dear call is paid for later");
         assert!(!budget.allows(at(2)));
         assert!(budget.allows(at(100)));
-        assert_eq!(budget.left(), 2400, "and no more than a day's worth is saved up");
+        assert_eq!(budget.left(at(100)), 2400, "and no more than a day's worth is saved up");
     }
 }

@@ -47,7 +47,7 @@ pub fn azure_within(address: SocketAddr, path: PathStyle, bounds: ResponseBounds
 /// Long enough never to be reached unless something hangs.
 pub fn patient() -> AttemptLimits {
     let long = Duration::from_secs(20);
-    AttemptLimits { first_content: long, stall: long, total: long }
+    AttemptLimits { first_content: long, stall: long, total: long, rescue_by: long }
 }
 
 /// An order for a deployment on the first resource.

@@ -3,6 +3,7 @@
 //! properties (`properties`, `sequences`, `residency`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
+mod blame;
 mod choices;
 mod classes;
 mod model;

@@ -65,7 +65,7 @@ proptest! {
                     prop_assert!(permitted.contains(&id) && !refused);
                     prop_assert!(limits.total <= remaining && limits.first_content <= limits.total);
                     if tried.is_empty() && permitted.len() > 1 {
-                        prop_assert!(limits.total <= remaining * 60 / 100);
+                        prop_assert!(limits.rescue_by <= remaining * 60 / 100);
                     }
                     prop_assert!(!tried.contains(&id) || permitted.iter().all(|other| tried.contains(other)));
                     tried.push(id);

@@ -53,7 +53,7 @@ fn kind(words: &[&str]) -> FailureKind {
 fn tell(decision: &Decision, now: Moment) -> String {
     match decision {
         Decision::Try { target, reason, limits, .. } => {
-            format!("tries {} ({}), {:?}", target.target().region, reason.as_str(), limits.total)
+            format!("tries {} ({}), {:?}", target.target().region, reason.as_str(), limits.rescue_by)
         }
         Decision::Wait { until } if until.since(now) < secs(1) => "pauses".into(),
         Decision::Wait { until } => format!("waits {:?}", until.since(now)),

@@ -19,7 +19,7 @@ fn a_failed_target_is_rescued_and_the_last_one_gets_all_the_time() {
         21s a pauses
         22s a tries swc (retry), 8s
         23s a pauses
-        24s a tries swc (retry), 6s
+        24s a tries weu (retry), 6s
         24s a gives up: Unavailable { retry_after: 1s }",
     );
 }

@@ -12,15 +12,15 @@ fn limits_by_delivery_model_prompt_and_rescuers() {
     use Delivery::*;
     // A deadline of 1000 s: an attempt's share is 600 s while a rescuer is left.
     for (delivery, reasoning, tokens, targets, first_content, stall, total) in [
-        (Assembled, false, 0, 2, 10, 10, 600),
+        (Assembled, false, 0, 2, 10, 10, 1000),
         (Assembled, false, 0, 1, 10, 10, 1000),
-        (Assembled, false, 8_000, 2, 12, 10, 600),
+        (Assembled, false, 8_000, 2, 12, 10, 1000),
         (Streamed, false, 0, 2, 10, 10, 1000),
         (Streamed, true, 8_000, 2, 300, 60, 1000),
         (Unary, false, 8_000, 2, 120, 10, 600),
         (Unary, true, 0, 2, 300, 60, 600),
         (Embedded, true, 4_000, 2, 11, 60, 600),
-        (Assembled, false, u64::MAX, 2, 600, 10, 600),
+        (Assembled, false, u64::MAX, 2, 600, 10, 1000),
     ] {
         assert_eq!(
             limits_of(delivery, reasoning, tokens, targets),
