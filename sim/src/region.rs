@@ -110,7 +110,7 @@ impl SimTarget {
         let usual = self.latency.median * (self.latency.sigma * chance.normal()).exp();
         if chance.fraction() < self.latency.tail {
             // Not beyond what a caller would ever see from a region that works.
-            return (usual * 2.0 * chance.fraction().max(1e-6).powf(-1.0 / self.latency.alpha)).min(9.0);
+            return (usual * 2.0 * chance.fraction().max(1e-6).powf(-1.0 / self.latency.alpha)).min(600.0);
         }
         usual
     }

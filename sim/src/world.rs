@@ -266,6 +266,13 @@ impl World {
         world
     }
 
+    /// The client of the workflow was last told this region, by whichever replica.
+    #[must_use]
+    pub fn sending_back(mut self, pin: Option<String>) -> Self {
+        self.last_pin = pin;
+        self
+    }
+
     /// Lies about test calls.
     #[must_use]
     pub fn lying(mut self, lie: Lie) -> Self {

@@ -56,7 +56,10 @@ impl<U: Upstream> Dispatcher<U> {
             let now = self.clock.now();
             let after = self.router().report(selector, now);
             if now >= end || !after.iter().any(|report| report.busy) {
-                return before.iter().zip(after).map(|(before, after)| verdict(before, after)).collect();
+                // Another configuration may have come meanwhile.
+                let known = |after: &TargetReport| before.iter().find(|before| before.target.id == after.target.id);
+                let judged = after.into_iter().filter_map(|after| Some(verdict(known(&after)?, after)));
+                return judged.collect();
             }
             // A place that nobody gives back frees itself without a word, so the wait is never for changes alone.
             let _ = tokio::time::timeout(LONGEST_TICK, changes.changed()).await;
@@ -65,7 +68,7 @@ impl<U: Upstream> Dispatcher<U> {
 
     /// Every target of the configuration.
     pub fn targets(&self) -> Vec<Arc<Target>> {
-        self.router().routes().targets().to_vec()
+        self.router().routes().targets_in_use().cloned().collect()
     }
 }
 

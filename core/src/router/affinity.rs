@@ -22,6 +22,8 @@ pub(super) struct Pin {
 #[derive(Debug)]
 pub(super) struct Affinity {
     pins: HashMap<Workflow, Pin>,
+    /// Pins by region, so that counting them costs the router's lock nothing.
+    counts: HashMap<Arc<str>, usize>,
     pub(super) numbers: thresholds::Affinity,
     swept: Moment,
 }
@@ -30,7 +32,7 @@ impl Affinity {
     const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
 
     pub(super) fn new(numbers: thresholds::Affinity, now: Moment) -> Self {
-        Self { pins: HashMap::new(), numbers, swept: now }
+        Self { pins: HashMap::new(), counts: HashMap::new(), numbers, swept: now }
     }
 
     pub(super) fn find(&self, workflow: &Workflow, now: Moment) -> Option<&Pin> {
@@ -42,6 +44,8 @@ impl Affinity {
         if let Some(pin) = self.pins.get_mut(&workflow) {
             let expired = now.since(pin.used) > self.numbers.idle || now.since(pin.made) > self.numbers.age;
             if expired || pin.region != *region {
+                uncount(&mut self.counts, &pin.region);
+                *self.counts.entry(Arc::clone(region)).or_default() += 1;
                 *pin = Pin { region: Arc::clone(region), made: now, used: now };
             }
             pin.used = now;
@@ -50,6 +54,7 @@ impl Affinity {
         if self.pins.len() >= self.numbers.capacity {
             self.make_room(now);
         }
+        *self.counts.entry(Arc::clone(region)).or_default() += 1;
         self.pins.insert(workflow, Pin { region: Arc::clone(region), made: now, used: now });
     }
 
@@ -61,9 +66,9 @@ impl Affinity {
         }
     }
 
-    /// Workflows pinned to `region`.
-    pub(super) fn pinned_to(&self, region: &str, now: Moment) -> usize {
-        self.pins.values().filter(|pin| *pin.region == *region && self.is_alive(pin, now)).count()
+    /// Workflows pinned to `region`; those that expired within the last minute may be among them.
+    pub(super) fn pinned_to(&self, region: &str) -> usize {
+        self.counts.get(region).copied().unwrap_or(0)
     }
 
     fn is_alive(&self, pin: &Pin, now: Moment) -> bool {
@@ -72,7 +77,14 @@ impl Affinity {
 
     fn drop_expired(&mut self, now: Moment) {
         let (idle, age) = (self.numbers.idle, self.numbers.age);
-        self.pins.retain(|_, pin| now.since(pin.used) <= idle && now.since(pin.made) <= age);
+        let counts = &mut self.counts;
+        self.pins.retain(|_, pin| {
+            let stays = now.since(pin.used) <= idle && now.since(pin.made) <= age;
+            if !stays {
+                uncount(counts, &pin.region);
+            }
+            stays
+        });
     }
 
     /// Expired pins go first, then a sixteenth of the longest unused: so that a full table costs each newcomer no
@@ -87,11 +99,21 @@ impl Affinity {
         let (_, oldest, _) = used.select_nth_unstable(place);
         let oldest = *oldest;
         let mut surplus = place + 1;
+        let counts = &mut self.counts;
         self.pins.retain(|_, pin| {
             let goes = surplus > 0 && pin.used <= oldest;
             surplus -= usize::from(goes);
+            if goes {
+                uncount(counts, &pin.region);
+            }
             !goes
         });
+    }
+}
+
+fn uncount(counts: &mut HashMap<Arc<str>, usize>, region: &str) {
+    if let Some(count) = counts.get_mut(region) {
+        *count -= 1;
     }
 }
 
@@ -145,7 +167,7 @@ mod tests {
         (0..160).for_each(|id| affinity.keep(workflow(id), &swc, at(id as u64)));
         affinity.keep(workflow(0), &swc, at(200));
         affinity.keep(workflow(1000), &swc, at(201));
-        assert_eq!(affinity.pinned_to("swc", at(201)), 151);
+        assert_eq!(affinity.pinned_to("swc"), 151);
         let known = |id: usize| affinity.find(&workflow(id), at(201)).is_some();
         assert!(known(0) && known(11) && known(1000));
         assert!((1..=10).all(|id| !known(id)));

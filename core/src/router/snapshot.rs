@@ -388,7 +388,7 @@ fn model(router: &Router, route: &Arc<Route>, now: Moment) -> ModelView {
         // One that refuses our credentials would not be of help.
         ready_standbys: ready.iter().filter(|(_, health)| health.misconfigured.is_none()).count().saturating_sub(1)
             as u32,
-        pinned_workflows: regions.into_iter().map(|region| router.pins.pinned_to(region, now) as u64).sum(),
+        pinned_workflows: regions.into_iter().map(|region| router.pins.pinned_to(region) as u64).sum(),
     }
 }
 
