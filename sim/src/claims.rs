@@ -246,6 +246,7 @@ fn onsets(settings: &Settings) -> Vec<Row> {
         ("refused connections", Mood::Refusing, 5.0),
         ("a black hole", Mood::Silent, 9.0),
         ("10 x slow", Mood::Slow(10.0), 9.0),
+        ("5 x slow", Mood::Slow(5.0), 60.0),
         ("half of the calls failing", Mood::Flaky(0.5), 60.0),
     ] {
         for rate in [10.0, 0.5, 2.0, 50.0] {
