@@ -225,7 +225,7 @@ fn callers(
         let certificate_names = certificate_names(entry, file, findings);
         let policy = entry.policy.take(findings).and_then(|name| find(name, entry.policy.place, policies, findings));
         let operator = entry.operator.take(findings).copied();
-        let models = models(entry, routes, findings);
+        let models = models(entry, policy.as_deref(), routes, findings);
         let allowance = allowance(&entry.limits, findings);
         let (Some(name), Some(tokens), Some(certificate_names)) = (name, tokens, certificate_names) else { continue };
         let (Some(policy), Some(operator), Some(models)) = (policy, operator, models) else { continue };
@@ -316,7 +316,13 @@ fn refuse_shared_credentials<'a>(
     }
 }
 
-fn models(entry: &CallerEntry, routes: Option<&Routes>, findings: &mut Findings<'_>) -> Option<Option<Vec<Arc<str>>>> {
+/// A caller that is promised a model by name must have somewhere to send it.
+fn models(
+    entry: &CallerEntry,
+    policy: Option<&Policy>,
+    routes: Option<&Routes>,
+    findings: &mut Findings<'_>,
+) -> Option<Option<Vec<Arc<str>>>> {
     let Some(settings) = &entry.models else { return Some(None) };
     let mut names = Vec::new();
     for setting in settings {
@@ -324,6 +330,16 @@ fn models(entry: &CallerEntry, routes: Option<&Routes>, findings: &mut Findings<
         let known: Vec<&str> = routes.iter().flat_map(|routes| routes.all()).map(|route| &*route.model).collect();
         if routes.is_some() && !known.contains(&name.as_str()) {
             findings.refuse(setting.place, format!("there is no model `{name}`{}", suggest(name, &known)));
+        }
+        if let (Some(routes), Some(policy)) = (routes, policy)
+            && let Some(route) = routes.find(name)
+            && !reaches(policy, route, routes)
+        {
+            let (policy, why) = (&policy.name, refusals(policy, route, routes));
+            findings.refuse(
+                setting.place,
+                format!("policy `{policy}` permits this caller no target of model `{name}`: {why}"),
+            );
         }
         names.push(name.as_str().into());
     }

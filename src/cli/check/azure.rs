@@ -164,6 +164,9 @@ fn compare(target: &Target, endpoint: &str, resource: &ArmResource) -> Verdict {
     if target.kind == ModelKind::Embedding && !target.embedding_space.starts_with(&format!("{}/", model(found))) {
         differences.push(format!("the model is {}, declared is {}", model(found), target.embedding_space));
     }
+    if let Some(stated) = target.version.as_ref().filter(|stated| *stated.version != *found.version) {
+        differences.push(format!("the model's version is {}, stated is {}", found.version, stated.version));
+    }
     Verdict::Read { azure: Some(found.clone()), differences }
 }
 

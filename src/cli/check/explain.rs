@@ -27,13 +27,20 @@ impl Explanation {
     /// Asks the policy for every target of the model.
     ///
     /// # Errors
-    /// When the configuration knows no such caller or model.
+    /// When the configuration knows no such caller or model, or the caller may not use the model.
     pub(super) fn of(config: &Config, caller: &str, model: &str) -> Result<Self, Failure> {
         let policy = policy(config, caller)?;
         let Some(route) = config.routes.find(model) else {
             let models = config.routes.all().iter().map(|route| &*route.model);
             return Err(unknown("model", model, models));
         };
+        let known = config.callers.iter().find(|known| *known.name == *caller);
+        if let Some(allowed) = known.and_then(|known| known.models.as_ref())
+            && !allowed.iter().any(|name| **name == *model)
+        {
+            let told = format!("caller {caller} may not use model {model}; its `models` are {}", allowed.join(", "));
+            return Err(Failure::Unhealthy(told));
+        }
         let targets = config.routes.targets_of(route);
         let targets = targets.map(|target| (Arc::clone(target), policy.permits(target))).collect();
         Ok(Self { caller: caller.to_owned(), model: model.to_owned(), policy, targets })

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::ConfigFile;
 use crate::support::canned::{Canned, Step, response};
 
-const FILE: &str = r"
+const FILE: &str = r#"
 scope_evidence_file: evidence.json
 resources:
   - name: swc
@@ -23,6 +23,7 @@ resources:
     auth: { api_key: { env: KEY } }
 models:
   - name: gpt-4o
+    version: "1"
     targets:
       - { resource: swc, deployment: chat, sku: ProvisionedManaged, spillover: { deployment: over, sku: Standard } }
       - { resource: frc, deployment: chat, sku: Standard }
@@ -30,7 +31,7 @@ models:
     kind: embedding
     targets:
       - { resource: swc, deployment: embed, sku: DataZoneStandard }
-";
+"#;
 
 fn deployment(name: &str, sku: &str, model: &str, spillover: Option<&str>) -> Value {
     let model = json!({ "format": "OpenAI", "name": model, "version": "1" });
@@ -123,6 +124,8 @@ async fn every_difference_is_told_and_nothing_of_it_confirmed() {
     let mut others = truth();
     others[1] = deployment("over", "GlobalStandard", "gpt-4o", None);
     others[2] = deployment("embed", "GlobalStandard", "text-embedding-3-small", Some("elsewhere"));
+    let mut upgraded = deployment("chat", "ProvisionedManaged", "gpt-4o", Some("gone"));
+    upgraded["properties"]["model"]["version"] = json!("2");
     let right = account("swedencentral", "contoso-swc");
     for (name, about, deployments, expected) in [
         (
@@ -144,8 +147,12 @@ async fn every_difference_is_told_and_nothing_of_it_confirmed() {
         (
             "spills",
             right,
-            vec![deployment("chat", "ProvisionedManaged", "gpt-4o", Some("gone")), truth().remove(2)],
-            ["✕ it spills over to gone, which is not declared; it computes global, declared is regional", "● agrees"],
+            vec![upgraded, truth().remove(2)],
+            [
+                "✕ it spills over to gone, which is not declared; it computes global, declared is regional; the model's \
+                 version is 2, stated is 1",
+                "● agrees",
+            ],
         ),
         (
             "place",

@@ -70,9 +70,30 @@ fn its_exit_code_says_whether_anything_is_permitted() {
         assert_eq!(found, code, "{args:?}: {stderr}");
         assert!(stderr.contains(said), "{args:?}: {stderr}");
     }
+    let narrow = CALLERS.replace("policy: eu-only", "policy: eu-only, models: [gpt-4o]");
+    let narrow = ConfigFile::new("explain-models", &format!("{FILE}{narrow}"));
+    let (code, _, stderr) = narrow.check(&["--explain", "engine", "american"], &[]);
+    assert_eq!(code, 5);
+    assert!(stderr.contains("caller engine may not use model american; its `models` are gpt-4o"), "{stderr}");
     let open = ConfigFile::new("explain-open", &format!("{FILE}default_policy: eu-only\n"));
     assert_eq!(open.check(&["--explain", "anyone", "gpt-4o"], &[]).0, 0);
     let (code, _, stderr) = open.check(&["--explain", "engine", "gpt-4o"], &[]);
     assert_eq!(code, 2);
     assert!(stderr.contains("there are anyone"), "{stderr}");
+}
+
+/// A promise that cannot be kept refuses the start; that a policy leaves some model out does not.
+#[test]
+fn a_caller_that_is_promised_a_model_must_have_a_target_for_it() {
+    let promised = CALLERS.replace("policy: eu-only", "policy: eu-only, models: [american]");
+    let file = ConfigFile::new("promised", &format!("{FILE}{promised}"));
+    let (code, _, stderr) = file.check(&[], &[]);
+    assert_eq!(code, 3, "{stderr}");
+    let told = "policy `eu-only` permits this caller no target of model `american`: `chat` at `eus` in eastus2: outside \
+                the policy's data boundaries";
+    assert!(stderr.contains(told), "{stderr}");
+    let file = ConfigFile::new("left-out", &format!("{FILE}{CALLERS}"));
+    let (code, _, stderr) = file.check(&[], &[]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("permits no target of model `american`: it answers FAILED_PRECONDITION"), "{stderr}");
 }
