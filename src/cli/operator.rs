@@ -89,7 +89,14 @@ impl Drain {
             return print(Json::new()?.line("DrainResponse", &done)?);
         }
         let until = done.expire_time.map(|time| Timestamp { nanos: 0, ..time }.to_string()).unwrap_or_default();
-        show(&done.targets, &format!("drained until {until}"))
+        show(&done.targets, &format!("drained until {until}"))?;
+        if !done.models_without_target.is_empty() {
+            let models = done.models_without_target.join(", ");
+            eprintln!(
+                "warning: no target that takes calls is left for {models}: callers are refused until one is back"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -118,7 +125,13 @@ impl Validate {
         let done = client.validate(connection.request(request)).await?.into_inner();
         match options.output {
             Output::Json => print(Json::new()?.line("ValidateResponse", &done)?)?,
-            Output::Table => print(verdicts(&done.verdicts).join("\n"))?,
+            Output::Table => {
+                print(verdicts(&done.verdicts).join("\n"))?;
+                if !done.taken_along.is_empty() {
+                    print("\nThe whole resource was found down, so these went out with it:")?;
+                    show(&done.taken_along, "out")?;
+                }
+            }
         }
         match done.verdicts.iter().filter(|verdict| !verdict.passed).count() {
             0 => Ok(()),

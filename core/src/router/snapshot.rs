@@ -19,7 +19,9 @@ pub struct Snapshot {
     pub alarms: Vec<Alarm>,
     /// Calls of pinned workflows that were served outside their region, by cause.
     pub off_pin: BTreeMap<&'static str, u64>,
-    /// Tokens that test calls of the background may still cost today.
+    /// Workflows pinned to each region of the configuration.
+    pub pinned_workflows: BTreeMap<Arc<str>, u64>,
+    /// Tokens that test calls of the background may still cost: the day's budget, refilled evenly over the day.
     pub test_tokens_left: u64,
 }
 
@@ -61,7 +63,7 @@ pub enum Alarm {
         /// Where.
         target: Arc<Target>,
     },
-    /// Test calls fail although live traffic succeeds.
+    /// Test calls fail although live traffic, since the first of them failed, succeeds.
     TestsFailing {
         /// Where.
         target: Arc<Target>,
@@ -75,6 +77,8 @@ pub enum Alarm {
     NoGoodTarget {
         /// Which.
         model: Arc<str>,
+        /// Operators have drained every one of them; when the first of those drains ends.
+        drained_until: Option<Moment>,
     },
     /// The day's tokens for test calls are spent.
     TestBudgetSpent,
@@ -175,12 +179,14 @@ pub struct TargetView {
     pub latency: Option<(Duration, Duration)>,
     /// Last attempt that ended well.
     pub last_success: Option<Moment>,
-    /// Last attempt that failed for its own reasons.
-    pub last_failure: Option<(Moment, FailureKind)>,
+    /// Last attempt that failed for its own reasons: when, how, and with which HTTP status if there was one.
+    pub last_failure: Option<(Moment, FailureKind, Option<u16>)>,
     /// What Azure last said of the quota.
     pub quota: Quota,
     /// Last deep test call that passed.
     pub last_test_passed: Option<Moment>,
+    /// When the last deep test call ended that was made, and how it failed, if it did, as a short stable word.
+    pub last_test: Option<(Moment, Option<&'static str>)>,
     /// Deep test calls made, and passed, since the start.
     pub tests: (u64, u64),
     /// Tokens that Azure counted for them.
@@ -210,7 +216,11 @@ pub(super) fn take(router: &Router, now: Moment) -> Snapshot {
         models,
         transitions: router.transitions.iter().cloned().collect(),
         off_pin: router.off_pin.clone(),
-        test_tokens_left: router.tokens.left(),
+        pinned_workflows: router
+            .in_use()
+            .map(|(target, _)| (Arc::clone(&target.region), router.pins.pinned_to(&target.region, now) as u64))
+            .collect(),
+        test_tokens_left: router.tokens.left(now),
     }
 }
 
@@ -240,14 +250,15 @@ fn view(router: &Router, target: &Arc<Target>, health: &TargetHealth, now: Momen
         last_failure: health.last_failure.clone(),
         quota: health.quota,
         last_test_passed: health.tests.last_passed,
+        last_test: health.tests.last_ended,
         tests: (health.tests.calls, health.tests.passed),
         test_tokens: health.tests.tokens,
     }
 }
 
 fn next_step(router: &Router, health: &TargetHealth, now: Moment) -> Option<(NextStep, Moment)> {
-    if let Some((until, _)) = &health.drained {
-        return Some((NextStep::DrainEnds, *until));
+    if let Some(drain) = &health.drained {
+        return Some((NextStep::DrainEnds, drain.until));
     }
     let numbers = &router.thresholds;
     let needed = numbers.recovery.proofs;
@@ -260,7 +271,7 @@ fn next_step(router: &Router, health: &TargetHealth, now: Moment) -> Option<(Nex
         }
         Phase::Out { proofs, .. } => Some((NextStep::ProofsMissing { proofs, needed }, health.tests.next)),
         Phase::Returning { step, entered, failures, .. } => {
-            let next_percent = numbers.recovery.ramp.get(usize::from(step) + 1).copied().unwrap_or(100);
+            let next_percent = numbers.recovery.percent(step + 1);
             let patience = if failures == 0 { numbers.recovery.step } else { numbers.recovery.step * 2 };
             Some((NextStep::StepEnds { next_percent }, entered + patience))
         }
@@ -307,7 +318,14 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
         let good =
             |id: &crate::domain::TargetId| router.health.get(usize::from(id.0)).is_some_and(TargetHealth::is_good);
         if !model.route.targets.iter().any(good) {
-            alarms.push(Alarm::NoGoodTarget { model: Arc::clone(&model.route.model) });
+            let drains: Option<Vec<Moment>> = model
+                .route
+                .targets
+                .iter()
+                .map(|id| Some(router.health.get(usize::from(id.0))?.drained.as_ref()?.until))
+                .collect();
+            let drained_until = drains.and_then(|drains| drains.into_iter().min());
+            alarms.push(Alarm::NoGoodTarget { model: Arc::clone(&model.route.model), drained_until });
         }
     }
     for (target, health) in router.in_use() {
@@ -319,8 +337,12 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
             alarms.push(Alarm::TestRefused { target: target() });
         }
         let serving = matches!(health.machine.phase, Phase::Serving);
-        let live = health.last_success.is_some_and(|at| now.since(at) <= router.thresholds.testing.deep_interval);
-        if serving && health.tests.failing && live {
+        // Calls that began before the trouble say nothing of it, however late they end.
+        let live_since = |began: Moment| {
+            let fresh = health.last_success.is_some_and(|at| now.since(at) <= router.thresholds.testing.deep_interval);
+            fresh && health.proof_began.is_some_and(|proof| proof >= began)
+        };
+        if serving && health.tests.failing_since.is_some_and(live_since) {
             alarms.push(Alarm::TestsFailing { target: target() });
         }
         let unproven = router.thresholds.testing.unproven;
@@ -329,7 +351,7 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
             alarms.push(Alarm::Unproven { target: target() });
         }
     }
-    if router.tokens.left() < super::test_call::ESTIMATED_TOKENS {
+    if router.tokens.left(now) < super::test_call::ESTIMATED_TOKENS {
         alarms.push(Alarm::TestBudgetSpent);
     }
     alarms

@@ -217,7 +217,8 @@ type RegionStatusResponse struct {
 	// Calls of pinned workflows that were served outside their region since the service started, by the reason of the
 	// attempt that served them, in lower case, such as `rescue` or `spill`. Reasons that never occurred are left out.
 	OffPinCalls map[string]int64 `protobuf:"bytes,7,rep,name=off_pin_calls,json=offPinCalls,proto3" json:"off_pin_calls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// Tokens that background test calls may still cost today. Validations and returns are not held back by it.
+	// Tokens that background test calls may still cost now: what is left of the day's budget, which refills evenly over
+	// the day. Validations and returns are not held back by it.
 	TestCallTokensLeft int64 `protobuf:"varint,8,opt,name=test_call_tokens_left,json=testCallTokensLeft,proto3" json:"test_call_tokens_left,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -427,9 +428,11 @@ type RegionState struct {
 	// Configured data boundary label, such as `eu`; empty if it has none.
 	DataBoundary string `protobuf:"bytes,2,opt,name=data_boundary,json=dataBoundary,proto3" json:"data_boundary,omitempty"`
 	// Every deployment configured in it, by model and resource.
-	Targets       []*TargetState `protobuf:"bytes,3,rep,name=targets,proto3" json:"targets,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Targets []*TargetState `protobuf:"bytes,3,rep,name=targets,proto3" json:"targets,omitempty"`
+	// Workflows that are pinned to it, whatever their model.
+	PinnedWorkflows int32 `protobuf:"varint,4,opt,name=pinned_workflows,json=pinnedWorkflows,proto3" json:"pinned_workflows,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RegionState) Reset() {
@@ -481,6 +484,13 @@ func (x *RegionState) GetTargets() []*TargetState {
 		return x.Targets
 	}
 	return nil
+}
+
+func (x *RegionState) GetPinnedWorkflows() int32 {
+	if x != nil {
+		return x.PinnedWorkflows
+	}
+	return 0
 }
 
 // One model's route.
@@ -643,8 +653,16 @@ type TargetState struct {
 	DrainReason string `protobuf:"bytes,32,opt,name=drain_reason,json=drainReason,proto3" json:"drain_reason,omitempty"`
 	// `OVERLAY_MISCONFIGURED` only: since when.
 	MisconfiguredSinceTime *timestamppb.Timestamp `protobuf:"bytes,33,opt,name=misconfigured_since_time,json=misconfiguredSinceTime,proto3" json:"misconfigured_since_time,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	// When the last deep test call ended that was made, however it ended; unset if none has ended.
+	LastTestCallTime *timestamppb.Timestamp `protobuf:"bytes,34,opt,name=last_test_call_time,json=lastTestCallTime,proto3" json:"last_test_call_time,omitempty"`
+	// A short stable word for how that call failed, such as `server_error`; empty if it passed.
+	LastTestCallFailure string `protobuf:"bytes,35,opt,name=last_test_call_failure,json=lastTestCallFailure,proto3" json:"last_test_call_failure,omitempty"`
+	// HTTP status of `last_failure`; 0 if it had none.
+	LastFailureHttpStatus int32 `protobuf:"varint,36,opt,name=last_failure_http_status,json=lastFailureHttpStatus,proto3" json:"last_failure_http_status,omitempty"`
+	// `OVERLAY_DRAINED` only: since when.
+	DrainedSinceTime *timestamppb.Timestamp `protobuf:"bytes,37,opt,name=drained_since_time,json=drainedSinceTime,proto3" json:"drained_since_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *TargetState) Reset() {
@@ -908,6 +926,34 @@ func (x *TargetState) GetMisconfiguredSinceTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *TargetState) GetLastTestCallTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTestCallTime
+	}
+	return nil
+}
+
+func (x *TargetState) GetLastTestCallFailure() string {
+	if x != nil {
+		return x.LastTestCallFailure
+	}
+	return ""
+}
+
+func (x *TargetState) GetLastFailureHttpStatus() int32 {
+	if x != nil {
+		return x.LastFailureHttpStatus
+	}
+	return 0
+}
+
+func (x *TargetState) GetDrainedSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DrainedSinceTime
+	}
+	return nil
+}
+
 // What somebody should look at.
 type Alarm struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1010,7 +1056,7 @@ func (x *Alarm) GetAlarmTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// A standing that changed.
+// A standing that changed, or a drain that began or ended; the standing is then the same before and after.
 type Transition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
@@ -1145,11 +1191,12 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12<\n" +
 	"\fmax_interval\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vmaxInterval\"U\n" +
 	"\x19WatchRegionStatusResponse\x128\n" +
-	"\x06status\x18\x01 \x01(\v2 .sealane.v1.RegionStatusResponseR\x06status\"}\n" +
+	"\x06status\x18\x01 \x01(\v2 .sealane.v1.RegionStatusResponseR\x06status\"\xa8\x01\n" +
 	"\vRegionState\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12#\n" +
 	"\rdata_boundary\x18\x02 \x01(\tR\fdataBoundary\x121\n" +
-	"\atargets\x18\x03 \x03(\v2\x17.sealane.v1.TargetStateR\atargets\"\xef\x01\n" +
+	"\atargets\x18\x03 \x03(\v2\x17.sealane.v1.TargetStateR\atargets\x12)\n" +
+	"\x10pinned_workflows\x18\x04 \x01(\x05R\x0fpinnedWorkflows\"\xef\x01\n" +
 	"\n" +
 	"ModelState\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12#\n" +
@@ -1157,7 +1204,7 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x0factive_resource\x18\x03 \x01(\tR\x0eactiveResource\x12+\n" +
 	"\x11active_deployment\x18\x04 \x01(\tR\x10activeDeployment\x12%\n" +
 	"\x0eready_standbys\x18\x05 \x01(\x05R\rreadyStandbys\x12)\n" +
-	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\xaa\r\n" +
+	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\xad\x0f\n" +
 	"\vTargetState\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1e\n" +
@@ -1197,7 +1244,11 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x10test_call_tokens\x18\x1e \x01(\x03R\x0etestCallTokens\x12*\n" +
 	"\x11passed_test_calls\x18\x1f \x01(\x03R\x0fpassedTestCalls\x12!\n" +
 	"\fdrain_reason\x18  \x01(\tR\vdrainReason\x12T\n" +
-	"\x18misconfigured_since_time\x18! \x01(\v2\x1a.google.protobuf.TimestampR\x16misconfiguredSinceTimeB\x17\n" +
+	"\x18misconfigured_since_time\x18! \x01(\v2\x1a.google.protobuf.TimestampR\x16misconfiguredSinceTime\x12I\n" +
+	"\x13last_test_call_time\x18\" \x01(\v2\x1a.google.protobuf.TimestampR\x10lastTestCallTime\x123\n" +
+	"\x16last_test_call_failure\x18# \x01(\tR\x13lastTestCallFailure\x127\n" +
+	"\x18last_failure_http_status\x18$ \x01(\x05R\x15lastFailureHttpStatus\x12H\n" +
+	"\x12drained_since_time\x18% \x01(\v2\x1a.google.protobuf.TimestampR\x10drainedSinceTimeB\x17\n" +
 	"\x15_recent_success_ratioB\x15\n" +
 	"\x13_remaining_requestsB\x13\n" +
 	"\x11_remaining_tokens\"\xda\x01\n" +
@@ -1294,19 +1345,21 @@ var file_sealane_v1_region_proto_depIdxs = []int32{
 	12, // 19: sealane.v1.TargetState.last_failure_time:type_name -> google.protobuf.Timestamp
 	12, // 20: sealane.v1.TargetState.last_proven_time:type_name -> google.protobuf.Timestamp
 	12, // 21: sealane.v1.TargetState.misconfigured_since_time:type_name -> google.protobuf.Timestamp
-	12, // 22: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
-	12, // 23: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
-	0,  // 24: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
-	0,  // 25: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
-	2,  // 26: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
-	4,  // 27: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
-	3,  // 28: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
-	5,  // 29: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
-	28, // [28:30] is the sub-list for method output_type
-	26, // [26:28] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	12, // 22: sealane.v1.TargetState.last_test_call_time:type_name -> google.protobuf.Timestamp
+	12, // 23: sealane.v1.TargetState.drained_since_time:type_name -> google.protobuf.Timestamp
+	12, // 24: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
+	12, // 25: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
+	0,  // 26: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
+	0,  // 27: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
+	2,  // 28: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
+	4,  // 29: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
+	3,  // 30: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
+	5,  // 31: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
+	30, // [30:32] is the sub-list for method output_type
+	28, // [28:30] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_sealane_v1_region_proto_init() }
