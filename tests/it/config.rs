@@ -436,7 +436,50 @@ fn every_mistake_is_told_with_its_line() {
         (
             "cooling",
             with("failover: { cooling_longest: 500ms }\n"),
-            "`cooling` must not have its shortest above its longest\n  --> sealane.yaml:22:30",
+            "`cooling_shortest` must not be above `cooling_longest`\n  --> sealane.yaml:22:30",
+        ),
+        (
+            "hold",
+            with("failover: { hold: 1h, hold_longest: 1m }\n"),
+            "`hold` must not be above `hold_longest`\n  --> sealane.yaml:22:37",
+        ),
+        (
+            "no failures",
+            with("failover: { suspicious_failures: 0 }\n"),
+            "`suspicious_failures` must be 1 to 100: with more, a target that fails every call would hardly be noticed\n  --> sealane.yaml:22:34",
+        ),
+        ("many failures", with("failover: { suspicious_failures: 101 }\n"), "`suspicious_failures` must be 1 to 100"),
+        (
+            "late silence",
+            with("failover: { suspicious_silence: 10s }\n"),
+            "`suspicious_silence` must be below `first_content`",
+        ),
+        (
+            "silence above a short limit",
+            with("failover: { first_content: 3s, suspicious_silence: 4s }\n"),
+            "`suspicious_silence` must be below `first_content`: otherwise attempts are given up before silence counts",
+        ),
+        ("late hedge", with("failover: { hedge_delay: 1h }\n"), "`hedge_delay` must be below `first_content`"),
+        ("endless patience", with("failover: { first_content: 100h }\n"), "`first_content` must be at most 10m"),
+        (
+            "hasty reasoning",
+            with("failover: { first_content_reasoning: 1s }\n"),
+            "`first_content_reasoning` must not be below `first_content`",
+        ),
+        (
+            "dear standbys",
+            with("failover: { standby_test_interval: 1ms }\n"),
+            "`standby_test_interval` must be at least 5s",
+        ),
+        (
+            "late return",
+            with("failover: { return_test_interval: 1h }\n"),
+            "`return_test_interval` must be from 1s to 10m",
+        ),
+        (
+            "hasty return",
+            with("failover: { return_test_interval: 10ms }\n"),
+            "`return_test_interval` must be from 1s to 10m",
         ),
         ("number", with("failover: { retries: two }\n"), "`two` is not a whole number"),
         (
