@@ -307,9 +307,41 @@ fn a_watch_into_a_pipe_is_one_block_after_another() {
             break;
         }
     }
+    assert_eq!(world.call(&["release", "--model", "gpt-4o", "--reason", "seen"]).0, 0);
+    let mut counted = 0;
+    for line in lines.by_ref() {
+        counted += usize::from(is_first(&line));
+        if line.contains("an operator released it: seen") {
+            break;
+        }
+    }
+    assert_eq!(counted, 1, "one block for one change");
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert!(!block.concat().contains('\u{1b}'), "neither colours nor cursor movements: {block:?}");
+}
+
+#[test]
+fn a_watch_outlives_a_restart_of_the_service() {
+    let mut world = World::start("watch-again", "");
+    let mut watch = sealane(&["status", "--watch", "--addr", &world.addr])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(" · test calls: ")));
+    let (config, addr) = (world.config.clone(), world.addr.clone());
+    drop(world.service);
+    world.service = Running::start(&["serve", "--config", &config, "--listen", &addr]);
+    let mut told = String::new();
+    BufReader::new(watch.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.starts_with("the watch broke (") && told.ends_with("); connecting again\n"), "{told}");
+    let drained = world.call(&["drain", "--model", "gpt-4o", "--for", "10m", "--reason", "after the restart"]);
+    assert_eq!(drained.0, 0, "{}", drained.2);
+    assert!(lines.any(|line| line.contains("drained: after the restart")), "it goes on");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
 
 #[test]

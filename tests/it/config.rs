@@ -77,6 +77,16 @@ fn the_example_is_a_good_configuration_without_warnings() {
     assert_eq!(&*config.default_policy.name, "eu-only");
 }
 
+#[test]
+fn what_is_not_stated_follows_a_short_or_a_long_first_content() {
+    let thresholds = |line: &str| read(&with(line)).unwrap().thresholds;
+    let short = thresholds("failover: { first_content: 2s }\n");
+    assert_eq!((short.detection.silence.0, short.hedging.delay), (Duration::from_secs(1), Duration::from_secs(1)));
+    let long = thresholds("failover: { first_content: 10m }\n");
+    assert_eq!(long.first_content_reasoning, Duration::from_secs(600));
+    assert_eq!((long.detection.silence.0, long.hedging.delay), (Duration::from_secs(3), Duration::from_secs(2)));
+}
+
 /// What the example states for optional keys are the real defaults, and so are the words in its comments.
 #[test]
 fn the_example_states_the_real_defaults() {

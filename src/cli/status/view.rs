@@ -26,6 +26,28 @@ pub(super) fn lines(status: &pb::RegionStatusResponse, width: usize) -> Vec<Stri
     lines
 }
 
+/// What a status says that is worth a new block where nobody watches numbers move: no ages, no counters, no latencies.
+pub(super) fn lasting(status: &pb::RegionStatusResponse) -> Vec<String> {
+    let mut said: Vec<String> = Vec::new();
+    for region in &status.regions {
+        for target in &region.targets {
+            let active = is_active(status, &region.region, target);
+            let name =
+                [&target.model, &region.region, &target.resource, &target.deployment].map(String::as_str).join(" ");
+            let why = if target.standing() == pb::Standing::Serving { "" } else { &target.standing_reason };
+            let failing = target.last_test_call_failure.as_str();
+            let (state, share) = (state(target), share(target, active));
+            said.push(format!("{name} {active} {state} {share} {why} {} {failing}", target.drain_reason));
+        }
+    }
+    said.extend(status.models.iter().map(|one| format!("{} {} {}", one.model, one.active_region, one.ready_standbys)));
+    said.extend(status.alarms.iter().map(alarm));
+    let news =
+        |one: &pb::Transition| format!("{:?} {}", one.transition_time, change(one, one.transition_time.as_ref()));
+    said.extend(status.transitions.iter().take(CHANGES).map(news));
+    said
+}
+
 /// A line, and whether it is one of the table, whose width counts.
 struct Line {
     text: String,
@@ -397,6 +419,34 @@ last changes
    42s ago  gpt-4o swedencentral suspected → out: all 3 test calls failed, the last: unavailable";
         let shown = lines(&outage(), 120);
         assert_eq!(shown.join("\n"), expected);
+    }
+
+    #[test]
+    fn ages_and_counters_are_no_news() {
+        let before = outage();
+        let mut later = before.clone();
+        later.observe_time = at(1052);
+        later.test_call_tokens_left -= 20;
+        later.off_pin_calls.insert("rescue".into(), 4);
+        for target in later.regions.iter_mut().flat_map(|region| &mut region.targets) {
+            target.in_flight_calls += 1;
+            target.recent_attempts += 7;
+            target.last_test_call_time = at(1050);
+            target.next_step_time = at(1070);
+        }
+        assert_eq!(lasting(&before), lasting(&later));
+        let changes: [fn(&mut pb::RegionStatusResponse); 5] = [
+            |status| status.regions[0].targets[0].standing = pb::Standing::Suspected.into(),
+            |status| status.regions[0].targets[0].overlay = pb::Overlay::Cooling.into(),
+            |status| status.models[0].active_region = "westeurope".into(),
+            |status| status.alarms.clear(),
+            |status| status.transitions[0].transition_time = at(1049),
+        ];
+        for (at, make) in changes.iter().enumerate() {
+            let mut changed = later.clone();
+            make(&mut changed);
+            assert_ne!(lasting(&before), lasting(&changed), "change {at}");
+        }
     }
 
     #[test]
