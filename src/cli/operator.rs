@@ -180,7 +180,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         _ => return Err(wrong()),
     };
-    Ok(Duration::from_secs(u64::from(amount) * seconds))
+    match u64::from(amount) * seconds {
+        0 => Err("must be at least 1s".to_owned()),
+        seconds => Ok(Duration::from_secs(seconds)),
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +197,7 @@ mod tests {
             ("15m", Some(900)),
             ("2h", Some(7200)),
             ("7d", Some(604_800)),
+            ("0s", None),
             ("15", None),
             ("m", None),
             ("1h30m", None),

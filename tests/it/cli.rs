@@ -225,9 +225,9 @@ fn every_verb_that_calls_a_service_works() {
     for (args, expected, said) in [
         (vec!["healthcheck"], 0, ""),
         (vec!["healthcheck", "--service", "nonsense"], 3, "unknown service"),
-        (vec!["complete", "--model", "nope", "hi"], 1, "NotFound MODEL_NOT_CONFIGURED"),
-        (vec!["complete", "--temperature", "9", "hi"], 1, "temperature: must be a number from 0 to 2"),
-        (vec!["status", "--region", "mars"], 1, "NotFound REGION_NOT_CONFIGURED"),
+        (vec!["complete", "--model", "nope", "hi"], 1, "NOT_FOUND MODEL_NOT_CONFIGURED"),
+        (vec!["complete", "--temperature", "9", "hi"], 1, "temperature must be a number from 0 to 2"),
+        (vec!["status", "--region", "mars"], 1, "NOT_FOUND REGION_NOT_CONFIGURED"),
     ] {
         let (code, _, stderr) = world.call(&args);
         assert_eq!(code, expected, "{args:?}\n{stderr}");
@@ -266,9 +266,9 @@ fn an_operator_drains_releases_and_validates() {
         (vec!["drain", "--for", "10m"], 2, "required arguments were not provided"),
         (vec!["drain", "--region", "swedencentral"], 2, "--for <DURATION>"),
         (vec!["drain", "--region", "swedencentral", "--for", "soon"], 2, "is no duration such as 90s"),
-        (vec!["drain", "--region", "swedencentral", "--for", "8d"], 1, "duration: must be from 1s"),
-        (vec!["release", "--region", "mars"], 1, "NotFound REGION_NOT_CONFIGURED"),
-        (vec!["validate", "--resource", "mars"], 1, "NotFound RESOURCE_NOT_CONFIGURED"),
+        (vec!["drain", "--region", "swedencentral", "--for", "8d"], 1, "duration must be from 1s"),
+        (vec!["release", "--region", "mars"], 1, "NOT_FOUND REGION_NOT_CONFIGURED"),
+        (vec!["validate", "--resource", "mars"], 1, "NOT_FOUND RESOURCE_NOT_CONFIGURED"),
     ] {
         let (code, _, stderr) = call(&args);
         assert_eq!(code, expected, "{args:?}\n{stderr}");
@@ -392,7 +392,7 @@ fn callers_need_their_token_and_it_never_stands_in_a_flag() {
     );
     let (code, _, stderr) = world.call(&["complete", "hi"]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("Unauthenticated MISSING_TOKEN"), "{stderr}");
+    assert!(stderr.contains("UNAUTHENTICATED MISSING_TOKEN"), "{stderr}");
     assert_eq!(world.call(&["complete", "--token-file", &token, "hi"]).0, 0);
     let mut from_env = sealane(&["complete", "--addr", &world.addr, "hi"]);
     assert_eq!(told(&from_env.env("SEALANE_TOKEN", "a-token-of-24-characters").output().unwrap()).0, 0);

@@ -240,6 +240,19 @@ async fn a_target_that_fails_its_validation_goes_out_and_may_be_tried_again() {
     assert!(state.next_step.starts_with("hold ends; 1 of "), "{}", state.next_step);
 }
 
+/// Nobody asked about those: the answer says that they went out too.
+#[tokio::test]
+async fn a_validation_tells_who_went_out_with_the_one_that_was_meant() {
+    let failing = Scripted::default().with(P, [Fails(FailureKind::ServerError)]);
+    let service = Service::start_as(failing, short_rounds()).await;
+    let request = validate(selector(P, "", "gpt-4o"));
+    let done = service.operator().await.validate(request).await.unwrap().into_inner();
+    assert_eq!(done.verdicts.len(), 1);
+    let mut along = names(&done.taken_along);
+    along.sort_unstable();
+    assert_eq!(along, [(P, "solo"), (P, "text-embedding-3-large")]);
+}
+
 #[tokio::test]
 async fn a_model_without_a_good_target_is_an_alarm() {
     let service = Service::start(Scripted::default()).await;
