@@ -270,7 +270,9 @@ fn summary(status: &pb::RegionStatusResponse) -> String {
     let off_pin = if causes.is_empty() { String::new() } else { format!(" · served off pin: {}", causes.join(", ")) };
     let tests: i64 = status.regions.iter().flat_map(|region| &region.targets).map(|it| it.test_call_tokens).sum();
     let left = status.test_call_tokens_left;
-    let budget = format!("test calls: {tests} tokens so far; {left} left of the day's budget, which refills steadily");
+    let budget = format!(
+        "test calls: {tests} tokens so far; {left} left of the day's budget for routine ones, which refills steadily"
+    );
     format!("{} · {budget}{off_pin}", seen.unwrap_or_default())
 }
 
@@ -400,7 +402,7 @@ mod tests {
     fn an_outage_as_the_engineer_on_call_sees_it() {
         console::set_colors_enabled(false);
         let expected = "\
-1970-01-01T00:17:22Z · test calls: 80 tokens so far; 199920 left of the day's budget, which refills steadily · served off pin: pin 1, rescue 3
+1970-01-01T00:17:22Z · test calls: 80 tokens so far; 199920 left of the day's budget for routine ones, which refills steadily · served off pin: pin 1, rescue 3
   region         resource  state      since  share  busy     ok 60 s      p50/p95  test
 gpt-4o · goes to francecentral · no standby is ready · workflows pinned: 2 to westeurope
   swedencentral  swc       ✕ out L2     42s     0%     0           -            -  ✕ 4s
