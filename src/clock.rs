@@ -7,19 +7,19 @@ use tokio::time::Instant;
 /// Turns the runtime's clock, which tests can pause, into the core's moments and those into calendar time.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    origin: Instant,
+    start: Instant,
     calendar_origin: SystemTime,
 }
 
+/// How far before the start moments begin, so that durations may be subtracted from any of them, and that what an
+/// earlier process saw, such as the beginning of a drain, has its moment too.
+const HEAD_START: Duration = Duration::from_secs(30 * 24 * 3600);
+
 impl Clock {
-    /// Moments count from now on. They start an hour in, so that durations may be subtracted from any of them.
+    /// Moments count from now on; the first is 30 days in.
     pub fn start() -> Self {
-        let head_start = Duration::from_secs(3600);
-        let origin = Instant::now();
-        Self {
-            origin: origin.checked_sub(head_start).unwrap_or(origin),
-            calendar_origin: SystemTime::now().checked_sub(head_start).unwrap_or(SystemTime::UNIX_EPOCH),
-        }
+        let calendar_origin = SystemTime::now().checked_sub(HEAD_START).unwrap_or(SystemTime::UNIX_EPOCH);
+        Self { start: Instant::now(), calendar_origin }
     }
 
     /// The calendar's time as it stands now, corrections included: what certificates are judged by.
@@ -29,12 +29,12 @@ impl Clock {
 
     /// The present.
     pub fn now(&self) -> Moment {
-        Moment::after_origin(self.origin.elapsed())
+        Moment::after_origin(HEAD_START + self.start.elapsed())
     }
 
-    /// The same moment as the runtime's timers know it.
+    /// The same moment as the runtime's timers know it; one before the start is the start.
     pub fn instant(&self, moment: Moment) -> Instant {
-        self.origin + moment.since_origin()
+        self.start + moment.since_origin().saturating_sub(HEAD_START)
     }
 
     /// The same moment in calendar time, as the wall clock stood at the start.

@@ -9,7 +9,7 @@ use std::{
 
 use sealane_core::{
     domain::{Moment, TargetId},
-    router::{Router, SavedDrain, SavedTarget, Snapshot, Standing, Transition},
+    router::{Cause, Router, SavedDrain, SavedTarget, Snapshot, Standing, Transition},
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -48,6 +48,13 @@ struct Entry {
     resource: String,
     deployment: String,
     level: u8,
+    /// Since when its standing is what it is, in milliseconds since 1970. Absent in files of version 1, as are the other
+    /// `since` and `cause`.
+    #[serde(default)]
+    since: Option<u64>,
+    /// Why, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
     /// Absent: it serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hold_left_ms: Option<u64>,
@@ -59,10 +66,13 @@ struct Entry {
 #[serde(deny_unknown_fields)]
 struct Drained {
     left_ms: u64,
+    /// In milliseconds since 1970.
+    #[serde(default)]
+    since: Option<u64>,
     reason: String,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why a file was not taken up.
 #[derive(Debug, Error)]
@@ -71,7 +81,7 @@ enum ReadError {
     Io(#[from] io::Error),
     #[error("it is not what this service writes: {0}")]
     Malformed(#[from] serde_json::Error),
-    #[error("it is of version {0}, this service knows {VERSION}")]
+    #[error("it is of version {0}, this service knows those up to {VERSION}")]
     Version(u32),
     #[error("it was written {0} h ago, which tells of another time")]
     Stale(u64),
@@ -92,7 +102,7 @@ pub fn restore(path: &Path, router: &mut Router, now: Moment) {
 
 fn read(path: &Path, now: SystemTime) -> Result<(Vec<SavedTarget>, Duration), ReadError> {
     let file: File = serde_json::from_slice(&fs::read(path)?)?;
-    if file.version != VERSION {
+    if !(1..=VERSION).contains(&file.version) {
         return Err(ReadError::Version(file.version));
     }
     // A clock that was set back meanwhile makes the file young, never old.
@@ -100,15 +110,21 @@ fn read(path: &Path, now: SystemTime) -> Result<(Vec<SavedTarget>, Duration), Re
     if age > OLDEST {
         return Err(ReadError::Stale(age.as_secs() / 3600));
     }
+    let stood =
+        |since: Option<u64>| Duration::from_millis(since.map_or(0, |since| file.saved_at.saturating_sub(since)));
     let targets = file.targets.into_iter().map(|entry| SavedTarget {
         model: entry.model.into(),
         resource: entry.resource.into(),
         deployment: entry.deployment.into(),
         level: entry.level,
+        stood: stood(entry.since),
+        cause: entry.cause.map(Into::into),
         hold_left: entry.hold_left_ms.map(Duration::from_millis),
-        drained: entry
-            .drained
-            .map(|drained| SavedDrain { left: Duration::from_millis(drained.left_ms), reason: drained.reason.into() }),
+        drained: entry.drained.map(|drained| SavedDrain {
+            left: Duration::from_millis(drained.left_ms),
+            stood: stood(drained.since),
+            reason: drained.reason.into(),
+        }),
     });
     Ok((targets.collect(), age))
 }
@@ -116,18 +132,21 @@ fn read(path: &Path, now: SystemTime) -> Result<(Vec<SavedTarget>, Duration), Re
 /// Whole or not at all: written beside it, then renamed over it.
 fn write(path: &Path, targets: &[SavedTarget], now: SystemTime) -> io::Result<()> {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let saved_at = millis(now.duration_since(UNIX_EPOCH).unwrap_or_default());
     let entry = |saved: &SavedTarget| Entry {
         model: saved.model.to_string(),
         resource: saved.resource.to_string(),
         deployment: saved.deployment.to_string(),
         level: saved.level,
+        since: Some(saved_at.saturating_sub(millis(saved.stood))),
+        cause: saved.cause.as_deref().map(ToOwned::to_owned),
         hold_left_ms: saved.hold_left.map(millis),
-        drained: saved
-            .drained
-            .as_ref()
-            .map(|drained| Drained { left_ms: millis(drained.left), reason: drained.reason.to_string() }),
+        drained: saved.drained.as_ref().map(|drained| Drained {
+            left_ms: millis(drained.left),
+            since: Some(saved_at.saturating_sub(millis(drained.stood))),
+            reason: drained.reason.to_string(),
+        }),
     };
-    let saved_at = millis(now.duration_since(UNIX_EPOCH).unwrap_or_default());
     let file = File { version: VERSION, saved_at, targets: targets.iter().map(entry).collect() };
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -244,6 +263,10 @@ fn tell(transition: &Transition) {
     let (model, region, resource) = (&*target.model, &*target.region, &*target.resource);
     let deployment = &*target.deployment;
     let (before, after) = (from.as_str(), to.as_str());
+    if let Cause::Drained { .. } | Cause::Released { .. } | Cause::DrainOver { .. } = cause {
+        info!(model, region, resource, deployment, standing = after, %cause, "drain changed");
+        return;
+    }
     match to {
         Standing::Out { level } => {
             warn!(model, region, resource, deployment, from = before, to = after, level, %cause, "standing changed");
@@ -273,7 +296,13 @@ mod tests {
             deployment: "chat".into(),
             level: 2,
             hold_left: Some(Duration::from_secs(90)),
-            drained: Some(SavedDrain { left: Duration::from_secs(60), reason: "ticket 7".into() }),
+            stood: Duration::from_secs(30),
+            cause: Some("all 3 test calls failed, the last: unavailable (HTTP 503)".into()),
+            drained: Some(SavedDrain {
+                left: Duration::from_secs(60),
+                stood: Duration::from_secs(12),
+                reason: "ticket 7".into(),
+            }),
         }];
         let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         write(&path, &saved, now).unwrap();
@@ -281,6 +310,11 @@ mod tests {
         assert_eq!(read(&path, now - Duration::from_secs(5)).unwrap().1, Duration::ZERO, "a clock set back");
         let told = |now| read(&path, now).unwrap_err().to_string();
         assert!(told(now + Duration::from_secs(25 * 3600)).contains("25 h ago"));
+        let first = r#"{"version":1,"saved_at":1800000000000,"targets":[{"model":"m","resource":"r","deployment":"d",
+            "level":1,"hold_left_ms":5,"drained":{"left_ms":7,"reason":"old"}}]}"#;
+        fs::write(&path, first).unwrap();
+        let (old, _) = read(&path, now).unwrap();
+        assert_eq!((old[0].level, old[0].stood, &old[0].cause), (1, Duration::ZERO, &None), "a file of version 1");
         fs::write(&path, r#"{"version":9,"saved_at":1,"targets":[]}"#).unwrap();
         assert!(told(now).contains("version 9"));
         fs::write(&path, "{").unwrap();

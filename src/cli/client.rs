@@ -90,17 +90,35 @@ impl Connection {
     }
 }
 
+/// `InvalidArgument` as the documentation and the protocol write it: `INVALID_ARGUMENT`.
+fn screaming(camel: &str) -> String {
+    let mut word = String::new();
+    for (at, letter) in camel.chars().enumerate() {
+        if at > 0 && letter.is_ascii_uppercase() {
+            word.push('_');
+        }
+        word.push(letter.to_ascii_uppercase());
+    }
+    word
+}
+
 impl From<Status> for Failure {
     /// Code and reason first, since those are what one looks up; then what a person can do.
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let reason = details.error_info().filter(|info| info.domain == DOMAIN).map(|info| info.reason.as_str());
-        let code = format!("{:?}", status.code());
+        let code = screaming(&format!("{:?}", status.code()));
         let mut text = match reason {
             Some(reason) => format!("{code} {reason}: {}", status.message()),
             None => format!("{code}: {}", status.message()),
         };
-        for violation in details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default() {
+        // The message of one of our own tells every violation already.
+        for violation in details
+            .bad_request()
+            .filter(|_| reason.is_none())
+            .map(|bad| bad.field_violations.as_slice())
+            .unwrap_or_default()
+        {
             text.push_str(&format!("\n  {}: {}", violation.field, violation.description));
         }
         if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
@@ -110,5 +128,21 @@ impl From<Status> for Failure {
             return Self::Unreachable(text);
         }
         Self::Failed(anyhow::anyhow!(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_as_the_documentation_writes_it_and_only_once() {
+        let mut details = tonic_types::ErrorDetails::new();
+        details.set_error_info("INVALID_REQUEST", DOMAIN, std::collections::HashMap::new());
+        details.add_bad_request_violation("reason", "must be 1 to 256 characters");
+        let message = "reason must be 1 to 256 characters";
+        let status = Status::with_error_details(tonic::Code::InvalidArgument, message, details);
+        let Failure::Failed(error) = Failure::from(status) else { panic!() };
+        assert_eq!(error.to_string(), "INVALID_ARGUMENT INVALID_REQUEST: reason must be 1 to 256 characters");
     }
 }

@@ -89,7 +89,14 @@ impl Drain {
             return print(Json::new()?.line("DrainResponse", &done)?);
         }
         let until = done.expire_time.map(|time| Timestamp { nanos: 0, ..time }.to_string()).unwrap_or_default();
-        show(&done.targets, &format!("drained until {until}"))
+        show(&done.targets, &format!("drained until {until}"))?;
+        if !done.models_without_target.is_empty() {
+            let models = done.models_without_target.join(", ");
+            eprintln!(
+                "warning: no target that takes calls is left for {models}: callers are refused until one is back"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -118,7 +125,13 @@ impl Validate {
         let done = client.validate(connection.request(request)).await?.into_inner();
         match options.output {
             Output::Json => print(Json::new()?.line("ValidateResponse", &done)?)?,
-            Output::Table => print(verdicts(&done.verdicts).join("\n"))?,
+            Output::Table => {
+                print(verdicts(&done.verdicts).join("\n"))?;
+                if !done.taken_along.is_empty() {
+                    print("\nThe whole resource was found down, so these went out with it:")?;
+                    show(&done.taken_along, "out")?;
+                }
+            }
         }
         match done.verdicts.iter().filter(|verdict| !verdict.passed).count() {
             0 => Ok(()),
@@ -167,7 +180,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         _ => return Err(wrong()),
     };
-    Ok(Duration::from_secs(u64::from(amount) * seconds))
+    match u64::from(amount) * seconds {
+        0 => Err("must be at least 1s".to_owned()),
+        seconds => Ok(Duration::from_secs(seconds)),
+    }
 }
 
 #[cfg(test)]
@@ -181,6 +197,7 @@ mod tests {
             ("15m", Some(900)),
             ("2h", Some(7200)),
             ("7d", Some(604_800)),
+            ("0s", None),
             ("15", None),
             ("m", None),
             ("1h30m", None),

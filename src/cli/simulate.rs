@@ -88,35 +88,22 @@ impl Simulate {
             let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
             let listed: Vec<RegionSettings> =
                 serde_saphyr::from_str(&text).with_context(|| file.display().to_string())?;
+            for (region, rule) in listed.iter().flat_map(|one| one.faults.iter().map(move |rule| (&one.region, rule))) {
+                rule.check().map_err(|wrong| anyhow::anyhow!("{}: {region}: {wrong}", file.display()))?;
+            }
             return Ok(listed.into_iter().map(|settings| (settings, anywhere)).collect());
         }
         if self.regions.is_empty() {
-            let default = |name: &str| (RegionSettings::named(name, &display_name(name)), anywhere);
+            let default = |name: &str| (RegionSettings { region: name.to_owned(), ..Default::default() }, anywhere);
             return Ok(vec![default("swedencentral"), default("francecentral")]);
         }
         let one = |text: &String| {
             let (name, address) = text.split_once('=').unwrap_or((text, "127.0.0.1:0"));
             let address = address.parse().with_context(|| format!("--region {text}: {address} is no address"))?;
-            Ok((RegionSettings::named(name, &display_name(name)), address))
+            Ok((RegionSettings { region: name.to_owned(), ..Default::default() }, address))
         };
         self.regions.iter().map(one).collect()
     }
-}
-
-/// What Azure's `x-ms-region` says for the regions that appear in our examples; others show their plain name.
-fn display_name(region: &str) -> String {
-    match region {
-        "swedencentral" => "Sweden Central",
-        "francecentral" => "France Central",
-        "germanywestcentral" => "Germany West Central",
-        "westeurope" => "West Europe",
-        "northeurope" => "North Europe",
-        "eastus" => "East US",
-        "eastus2" => "East US 2",
-        "westus" => "West US",
-        other => other,
-    }
-    .to_owned()
 }
 
 /// A configuration for `sealane serve`; the key comes from the environment variable `SIMULATED_KEY`.

@@ -343,7 +343,7 @@ pub(super) struct Failover {
     pub(super) first_content: Setting<Duration>,
     /// Added for every 4 000 prompt tokens. Default 1s.
     pub(super) first_content_per_4000_tokens: Setting<Duration>,
-    /// The same limit for models marked `reasoning`. Default 5m.
+    /// The same limit for models marked `reasoning`. Default 5m, or `first_content` if that is longer.
     pub(super) first_content_reasoning: Setting<Duration>,
     /// Longest wait for a chat reply in Azure's unary form. Default 2m.
     pub(super) unary_reply: Setting<Duration>,
@@ -368,14 +368,14 @@ pub(super) struct Failover {
     pub(super) retry_pause: Setting<Duration>,
     /// Attempts in flight at one target; bulk work leaves a fifth of them to interactive calls. Default 256.
     pub(super) concurrency: Setting<u32>,
-    /// Failures in a row that make a target suspect, so that test calls are sent to it. Default 5.
+    /// Failures in a row that make a target suspect, so that test calls are sent to it, 1 to 100. Default 5.
     pub(super) suspicious_failures: Setting<u32>,
     /// Silence of an attempt in flight that counts as a sign of trouble; five of the model's medians if those are
-    /// longer. Default 3s.
+    /// longer. Below `first_content`; default 3s, or half of that if it is shorter.
     pub(super) suspicious_silence: Setting<Duration>,
     /// Whether a second attempt may run beside one that is silent at a target under validation. Default true.
     pub(super) hedge: Setting<bool>,
-    /// After this long without content. Default 2s.
+    /// After this long without content. Below `first_content`; default 2s, or half of that if it is shorter.
     pub(super) hedge_delay: Setting<Duration>,
     /// Shortest stay out of service of a target that failed its validation; doubles with every relapse. Default 1m.
     pub(super) hold: Setting<Duration>,
@@ -383,9 +383,9 @@ pub(super) struct Failover {
     pub(super) hold_longest: Setting<Duration>,
     /// Time on each step of the return (1, 5, 20, 50, 100 % of unpinned work). Default 30s.
     pub(super) return_step: Setting<Duration>,
-    /// From one test call to the next, at a target that is out or returning. Default 10s.
+    /// From one test call to the next, at a target that is out or returning, 1s to 10m. Default 10s.
     pub(super) return_test_interval: Setting<Duration>,
-    /// The same at a standby, and at whatever no traffic proves. Default 1m.
+    /// The same at a standby, and at whatever no traffic proves, at least 5s. Default 1m.
     pub(super) standby_test_interval: Setting<Duration>,
     /// Tokens a day for test calls outside validation and return. Default 200000.
     pub(super) test_tokens_per_day: Setting<u32>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 use sealane_core::router::{Affinity, Detection, Hedging, Recovery, Testing, Thresholds};
 
 use super::{
-    file,
+    Place, file,
     problem::Findings,
     value::{Bytes, Setting},
 };
@@ -151,8 +151,22 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
     let pin_idle = positive("pin_idle", &entry.pin_idle, findings);
     let usual = Thresholds::default();
     let standby_test_interval = standby_test_interval?;
+    let first_content = first_content?;
+    // What the file does not state follows what it does.
+    let unless_stated = |stated: Place, value: Option<Duration>, follows: Duration, shorter: bool| {
+        value.map(|value| match (stated.line > 0, shorter) {
+            (true, _) => value,
+            (false, true) => value.min(follows),
+            (false, false) => value.max(follows),
+        })
+    };
+    let half = first_content / 2;
+    let suspicious_silence = unless_stated(entry.suspicious_silence.place, suspicious_silence, half, true);
+    let hedge_delay = unless_stated(entry.hedge_delay.place, hedge_delay, half, true);
+    let first_content_reasoning =
+        unless_stated(entry.first_content_reasoning.place, first_content_reasoning, first_content, false);
     let thresholds = Thresholds {
-        first_content_floor: first_content?,
+        first_content_floor: first_content,
         first_content_per_4000_tokens: per_4000_tokens?,
         first_content_reasoning: first_content_reasoning?,
         unary_reply: unary_reply?,
@@ -183,6 +197,9 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
         affinity: Affinity { idle: pin_idle?, ..usual.affinity },
         validation: usual.validation,
     };
+    if !fit_together(entry, &thresholds, findings) {
+        return None;
+    }
     let refused = match thresholds.check() {
         Ok(thresholds) => return Some(thresholds),
         Err(refused) => refused,
@@ -192,14 +209,69 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
         "retry_budget_percent" => entry.retry_budget_percent.place,
         "retries" => entry.retries.place,
         "concurrency" => entry.concurrency.place,
-        "detection.consecutive" => entry.suspicious_failures.place,
-        "recovery.hold" if entry.hold_longest.place.line > 0 => entry.hold_longest.place,
-        "recovery.hold" => entry.hold.place,
-        "cooling" if entry.cooling_shortest.place.line > 0 => entry.cooling_shortest.place,
-        _ => entry.cooling_longest.place,
+        _ => Place::default(),
     };
     findings.refuse(place, format!("`{}` must {}", refused.field, refused.must));
     None
+}
+
+/// Refuses, in the words of the file, numbers that the router would take and that make no sense together or in earnest.
+fn fit_together(entry: &file::Failover, numbers: &Thresholds, findings: &mut Findings<'_>) -> bool {
+    let second = Duration::from_secs(1);
+    let (testing, recovery) = (&numbers.testing, &numbers.recovery);
+    let rules = [
+        (
+            (1..=100).contains(&numbers.detection.consecutive),
+            [entry.suspicious_failures.place, Place::default()],
+            "`suspicious_failures` must be 1 to 100: with more, a target that fails every call would hardly be noticed",
+        ),
+        (
+            numbers.first_content_floor <= second * 600,
+            [entry.first_content.place, Place::default()],
+            "`first_content` must be at most 10m: no caller waits longer for a sign of life",
+        ),
+        (
+            numbers.first_content_reasoning >= numbers.first_content_floor,
+            [entry.first_content_reasoning.place, entry.first_content.place],
+            "`first_content_reasoning` must not be below `first_content`: models that reason answer later, not sooner",
+        ),
+        (
+            numbers.detection.silence.0 < numbers.first_content_floor,
+            [entry.suspicious_silence.place, entry.first_content.place],
+            "`suspicious_silence` must be below `first_content`: otherwise attempts are given up before silence counts",
+        ),
+        (
+            !numbers.hedging.enabled || numbers.hedging.delay < numbers.first_content_floor,
+            [entry.hedge_delay.place, entry.first_content.place],
+            "`hedge_delay` must be below `first_content`: otherwise attempts are given up before a second one may start",
+        ),
+        (
+            testing.deep_interval >= second * 5,
+            [entry.standby_test_interval.place, Place::default()],
+            "`standby_test_interval` must be at least 5s: every test call costs tokens",
+        ),
+        (
+            (second..=second * 600).contains(&testing.return_interval),
+            [entry.return_test_interval.place, Place::default()],
+            "`return_test_interval` must be from 1s to 10m: test calls decide when a target comes back",
+        ),
+        (
+            recovery.hold.0 <= recovery.hold.1,
+            [entry.hold_longest.place, entry.hold.place],
+            "`hold` must not be above `hold_longest`",
+        ),
+        (
+            numbers.cooling.0 <= numbers.cooling.1,
+            [entry.cooling_shortest.place, entry.cooling_longest.place],
+            "`cooling_shortest` must not be above `cooling_longest`",
+        ),
+    ];
+    let broken = rules.iter().filter(|(holds, ..)| !holds);
+    // What the file does not state has no place in it.
+    broken
+        .map(|(_, [first, second], said)| findings.refuse(if first.line > 0 { *first } else { *second }, *said))
+        .count()
+        == 0
 }
 
 pub(super) fn drain(entry: &file::Drain, findings: &mut Findings<'_>) -> Option<Drain> {

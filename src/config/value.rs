@@ -291,10 +291,10 @@ impl Scalar for SocketAddr {
     }
 }
 
-/// Whole numbers with a unit: `500ms`, `10s`, `5m`, `1h`.
+/// Whole numbers with a unit: `500ms`, `10s`, `5m`, `1h`, `1d`.
 impl Scalar for Duration {
     fn read(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a duration such as `500ms`, `10s`, `5m` or `1h`");
+        let wrong = || format!("`{text}` is not a duration such as `500ms`, `10s`, `5m`, `1h` or `1d`");
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (amount, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
         let amount: u32 = amount.parse().map_err(|_| wrong())?;
@@ -303,6 +303,7 @@ impl Scalar for Duration {
             "s" => Ok(Self::from_secs(amount.into())),
             "m" => Ok(Self::from_secs(u64::from(amount) * 60)),
             "h" => Ok(Self::from_secs(u64::from(amount) * 3600)),
+            "d" => Ok(Self::from_secs(u64::from(amount) * 86_400)),
             "" => Err(format!("`{text}` lacks its unit: write `{text}s` or `{text}ms`")),
             _ => Err(wrong()),
         }
@@ -319,7 +320,7 @@ impl Scalar for Duration {
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+ ?(ms|s|m|h)$", "examples": ["500ms", "10s", "5m", "1h"] })
+        json_schema!({ "type": "string", "pattern": "^[0-9]+ ?(ms|s|m|h|d)$", "examples": ["500ms", "10s", "5m", "1h"] })
     }
 }
 
@@ -448,6 +449,7 @@ mod tests {
             ("10s", Some(Duration::from_secs(10))),
             ("5 m", Some(Duration::from_secs(300))),
             ("1h", Some(Duration::from_secs(3600))),
+            ("2d", Some(Duration::from_secs(172_800))),
             ("0s", Some(Duration::ZERO)),
             ("10", None),
             ("-1s", None),

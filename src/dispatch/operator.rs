@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use sealane_core::{
     domain::{Moment, Target},
-    router::{Selector, TargetReport},
+    router::{Cause, Selector, Snapshot, TargetReport, Transition},
 };
 
 use super::{Dispatcher, LONGEST_TICK};
@@ -11,6 +11,17 @@ use crate::upstream::Upstream;
 
 /// Beyond the longest round of a validation: a test call that has content may take some seconds to end.
 const ROUND_GRACE: Duration = Duration::from_secs(15);
+
+/// What an operator's drain did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drained {
+    /// The targets that are drained now.
+    pub targets: Vec<Arc<Target>>,
+    /// When that ends by itself.
+    pub until: Moment,
+    /// Models of theirs that have no target left which takes calls.
+    pub without_target: Vec<Arc<str>>,
+}
 
 /// What test calls that an operator ordered said of one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,28 +37,35 @@ pub struct Validated {
 }
 
 impl<U: Upstream> Dispatcher<U> {
-    /// Takes the selected targets out of service for `span`; answers with them, and with the moment when that ends.
-    pub fn drain(&self, selector: &Selector, span: Duration, reason: &Arc<str>) -> (Vec<Arc<Target>>, Moment) {
-        let until = self.clock.now() + span;
-        let drained = self.router().drain(selector, until, reason);
+    /// Takes the selected targets out of service for `span`.
+    pub fn drain(&self, selector: &Selector, span: Duration, reason: &Arc<str>) -> Drained {
+        let now = self.clock.now();
+        let until = now + span;
+        let drained = {
+            let mut router = self.router();
+            let targets = router.drain(selector, until, reason, now);
+            Drained { without_target: router.without_good_target(&targets), targets, until }
+        };
         self.announce();
-        (drained, until)
+        drained
     }
 
     /// Puts drained targets back; answers with those that were drained.
-    pub fn release(&self, selector: &Selector) -> Vec<Arc<Target>> {
-        let released = self.router().release(selector);
+    pub fn release(&self, selector: &Selector, reason: &Arc<str>) -> Vec<Arc<Target>> {
+        let released = self.router().release(selector, reason, self.clock.now());
         self.announce();
         released
     }
 
-    /// Puts the selected targets to the test and waits for the verdicts, for as long as a round may last.
-    pub async fn validate(&self, selector: &Selector) -> Vec<Validated> {
+    /// Puts the selected targets to the test and waits for the verdicts, for as long as a round may last. Answers with
+    /// those, and with the targets that nobody selected and that went out meanwhile because a whole resource is down.
+    pub async fn validate(&self, selector: &Selector, reason: &Arc<str>) -> (Vec<Validated>, Vec<Arc<Target>>) {
         let mut changes = self.changes();
         let now = self.clock.now();
+        let start = now;
         let (before, longest) = {
             let mut router = self.router();
-            let reasoning = router.order_validation(selector, now).iter().any(|target| target.reasoning);
+            let reasoning = router.order_validation(selector, reason, now).iter().any(|target| target.reasoning);
             (router.report(selector, now), router.thresholds().validation.longest_round(reasoning))
         };
         self.announce();
@@ -58,8 +76,8 @@ impl<U: Upstream> Dispatcher<U> {
             if now >= end || !after.iter().any(|report| report.busy) {
                 // Another configuration may have come meanwhile.
                 let known = |after: &TargetReport| before.iter().find(|before| before.target.id == after.target.id);
-                let judged = after.into_iter().filter_map(|after| Some(verdict(known(&after)?, after)));
-                return judged.collect();
+                let verdicts = after.into_iter().filter_map(|after| Some(verdict(known(&after)?, after)));
+                return (verdicts.collect(), taken_along(&self.snapshot(), selector, start));
             }
             // A place that nobody gives back frees itself without a word, so the wait is never for changes alone.
             let _ = tokio::time::timeout(LONGEST_TICK, changes.changed()).await;
@@ -70,6 +88,13 @@ impl<U: Upstream> Dispatcher<U> {
     pub fn targets(&self) -> Vec<Arc<Target>> {
         self.router().routes().targets_in_use().cloned().collect()
     }
+}
+
+/// Targets that went out since `start` because the validation of another one found their whole resource down.
+fn taken_along(seen: &Snapshot, selector: &Selector, start: Moment) -> Vec<Arc<Target>> {
+    let with =
+        |one: &&Transition| one.at >= start && one.cause == Cause::ResourceDown && !selector.selects(&one.target);
+    seen.transitions.iter().filter(with).map(|one| Arc::clone(&one.target)).collect()
 }
 
 fn verdict(before: &TargetReport, after: TargetReport) -> Validated {

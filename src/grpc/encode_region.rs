@@ -28,7 +28,7 @@ impl View {
 
     fn shows_alarm(&self, alarm: &Alarm) -> bool {
         match (alarm, alarm.target()) {
-            (Alarm::NoGoodTarget { model }, _) => self.shows_model(model),
+            (Alarm::NoGoodTarget { model, .. }, _) => self.shows_model(model),
             (_, Some(target)) => self.shows(target),
             (_, None) => true,
         }
@@ -49,6 +49,7 @@ pub(super) fn snapshot(
             region: shown.target.region.to_string(),
             data_boundary: shown.target.boundary.as_deref().unwrap_or_default().to_owned(),
             targets: Vec::new(),
+            pinned_workflows: snapshot.pinned_workflows.get(&shown.target.region).map_or(0, |count| counted(*count)),
         });
         state.targets.push(target(shown, time));
     }
@@ -87,8 +88,12 @@ fn model(view: &ModelView) -> pb::ModelState {
         active_resource: active.map(|target| target.resource.to_string()).unwrap_or_default(),
         active_deployment: active.map(|target| target.deployment.to_string()).unwrap_or_default(),
         ready_standbys: view.ready_standbys as i32,
-        pinned_workflows: i32::try_from(view.pinned_workflows).unwrap_or(i32::MAX),
+        pinned_workflows: counted(view.pinned_workflows),
     }
+}
+
+fn counted(count: u64) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
 fn target(view: &TargetView, time: Time) -> pb::TargetState {
@@ -113,13 +118,16 @@ fn target(view: &TargetView, time: Time) -> pb::TargetState {
         latency_p50: view.latency.and_then(|(p50, _)| encode::duration(p50)),
         latency_p95: view.latency.and_then(|(_, p95)| encode::duration(p95)),
         last_success_time: view.last_success.and_then(|at| time.of(at)),
-        last_failure_time: view.last_failure.as_ref().and_then(|(at, _)| time.of(*at)),
-        last_failure: view.last_failure.as_ref().map(|(_, kind)| kind.as_str().to_owned()).unwrap_or_default(),
+        last_failure_time: view.last_failure.as_ref().and_then(|(at, ..)| time.of(*at)),
+        last_failure: view.last_failure.as_ref().map(|(_, kind, _)| kind.as_str().to_owned()).unwrap_or_default(),
+        last_failure_http_status: view.last_failure.as_ref().and_then(|(.., status)| *status).map_or(0, i32::from),
         remaining_requests: view.quota.remaining_requests.map(|left| left as i64),
         remaining_tokens: view.quota.remaining_tokens.map(|left| left as i64),
         served_calls: view.served as i64,
         failed_attempts: view.failed as i64,
         last_proven_time: view.last_test_passed.and_then(|at| time.of(at)),
+        last_test_call_time: view.last_test.and_then(|(at, _)| time.of(at)),
+        last_test_call_failure: view.last_test.and_then(|(_, failure)| failure).unwrap_or_default().to_owned(),
         test_calls: tests as i64,
         passed_test_calls: tests_passed as i64,
         test_call_tokens: view.test_tokens as i64,
@@ -136,7 +144,8 @@ fn overlay(overlay: Option<&Overlay>, state: &mut pb::TargetState, time: Time) {
             state.cooling_until_time = time.of(*until);
             pb::Overlay::Cooling
         }
-        Some(Overlay::Drained { until, reason }) => {
+        Some(Overlay::Drained { since, until, reason }) => {
+            state.drained_since_time = time.of(*since);
             state.drained_until_time = time.of(*until);
             state.drain_reason = reason.to_string();
             pb::Overlay::Drained
@@ -191,7 +200,10 @@ fn alarm(alarm: &Alarm, time: Time) -> pb::Alarm {
     match alarm {
         Alarm::CutOff { since } | Alarm::Mismatch { since, .. } => told.alarm_time = time.of(*since),
         Alarm::Frozen { until } => told.alarm_time = time.of(*until),
-        Alarm::NoGoodTarget { model } => told.model = model.to_string(),
+        Alarm::NoGoodTarget { model, drained_until } => {
+            told.model = model.to_string();
+            told.alarm_time = drained_until.and_then(|at| time.of(at));
+        }
         _ => {}
     }
     told

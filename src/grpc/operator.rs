@@ -57,11 +57,12 @@ impl<U: Upstream> Operator<U> {
         let reason = reason(&message.reason, &mut violations);
         let span = drain_span(message.duration.as_ref(), &mut violations);
         let selector = self.selector(message.selector.as_ref(), violations)?;
-        let (targets, until) = self.dispatcher.drain(&selector, span, &reason);
+        let drained = self.dispatcher.drain(&selector, span, &reason);
         self.note(caller, "drain", &selector, &reason, Some(span));
         Ok(pb::DrainResponse {
-            targets: names(&targets),
-            expire_time: Some(self.dispatcher.clock().calendar(until).into()),
+            targets: names(&drained.targets),
+            expire_time: Some(self.dispatcher.clock().calendar(drained.until).into()),
+            models_without_target: drained.without_target.iter().map(ToString::to_string).collect(),
         })
     }
 
@@ -75,7 +76,7 @@ impl<U: Upstream> Operator<U> {
         let mut violations = Violations::none();
         let reason = reason(&message.reason, &mut violations);
         let selector = self.selector(message.selector.as_ref(), violations)?;
-        let targets = self.dispatcher.release(&selector);
+        let targets = self.dispatcher.release(&selector, &reason);
         self.note(caller, "release", &selector, &reason, None);
         Ok(pb::ReleaseResponse { targets: names(&targets) })
     }
@@ -92,9 +93,12 @@ impl<U: Upstream> Operator<U> {
         let reason = reason(&message.reason, &mut violations);
         let selector = self.selector(message.selector.as_ref(), violations)?;
         self.note(caller, "validate", &selector, &reason, None);
-        let verdicts = tokio::time::timeout(patience, self.dispatcher.validate(&selector));
+        let verdicts = tokio::time::timeout(patience, self.dispatcher.validate(&selector, &reason));
         match self.rules.ending.run_until_cancelled(verdicts).await {
-            Some(Ok(verdicts)) => Ok(pb::ValidateResponse { verdicts: verdicts.into_iter().map(verdict).collect() }),
+            Some(Ok((verdicts, taken_along))) => Ok(pb::ValidateResponse {
+                verdicts: verdicts.into_iter().map(verdict).collect(),
+                taken_along: names(&taken_along),
+            }),
             Some(Err(_)) => Err(time_is_up("the deadline passed before every verdict; RegionStatus tells them later")),
             None => Err(draining()),
         }

@@ -1,9 +1,9 @@
 //! Errors -> gRPC statuses: the one table (`docs/errors.md` shows it to callers). Every status carries one
 //! `ErrorInfo`; its code tells the client what to do next.
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use sealane_core::{
-    domain::{AttemptRecord, ModelKind, Rejection},
+    domain::{AttemptRecord, ModelKind, Rejection, Target},
     policy::{self, Policy},
     quota::Exceeded,
     router::{GiveUp, Verdict},
@@ -373,10 +373,16 @@ fn gave_up(why: GiveUp, model: &str, attempts: &[AttemptRecord]) -> Refusal {
             refusal.0.details.add_quota_failure_violation(format!("model:{model}"), "Azure's quota is used up");
             refusal
         }
+        GiveUp::Drained { targets, ends_in } => all_drained(&targets, ends_in, model),
         GiveUp::Unavailable { retry_after } => Refusal::new(
             Code::Unavailable,
             "ALL_REGIONS_UNAVAILABLE",
-            format!("no permitted region could answer for model {model} (tried {regions}); retry with backoff"),
+            match attempts {
+                [] => format!("no permitted region could take a call for model {model}; retry with backoff"),
+                _ => {
+                    format!("no permitted region could answer for model {model} (tried {regions}); retry with backoff")
+                }
+            },
         )
         .retry_after(retry_after),
         GiveUp::Overloaded { retry_after } => Refusal::new(
@@ -416,6 +422,25 @@ fn gave_up(why: GiveUp, model: &str, attempts: &[AttemptRecord]) -> Refusal {
             },
         ),
     }
+}
+
+/// Longest wait that a caller is told to keep while targets are drained: an operator may release one sooner.
+const LONGEST_WAIT_FOR_A_RELEASE: Duration = Duration::from_secs(60);
+
+fn all_drained(targets: &[Arc<Target>], ends_in: Duration, model: &str) -> Refusal {
+    let names: Vec<_> = targets.iter().map(|target| format!("{}/{}", target.region, target.resource)).collect();
+    let seconds = ends_in.as_secs_f64().ceil();
+    Refusal::new(
+        Code::Unavailable,
+        "ALL_REGIONS_UNAVAILABLE",
+        format!(
+            "an operator has drained every target that is permitted for model {model} ({}); the first of these drains \
+             ends by itself in {seconds} s",
+            names.join(", ")
+        ),
+    )
+    .fact("drained", names.join(","))
+    .retry_after(ends_in.min(LONGEST_WAIT_FOR_A_RELEASE))
 }
 
 fn not_permitted(policy: &Policy, model: &str, refusals: &[Verdict]) -> Refusal {

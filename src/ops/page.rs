@@ -146,7 +146,7 @@ fn matter(page: &mut String, alarms: &[Alarm]) -> fmt::Result {
             (Some(target), _) => {
                 write!(page, "{} {} {}", Safe(&target.model), Safe(&target.region), Safe(&target.resource))?
             }
-            (None, Alarm::NoGoodTarget { model }) => write!(page, "{}", Safe(model))?,
+            (None, Alarm::NoGoodTarget { model, .. }) => write!(page, "{}", Safe(model))?,
             (None, _) => {}
         }
         write!(page, ": {}</li>", Safe(&alarm.message()))?;

@@ -49,10 +49,19 @@ pub(super) async fn answer(
 
 fn faults(region: &Region, method: &Method, body: &[u8]) -> Result<Value, (StatusCode, String)> {
     let bad = |error: serde_json::Error| (StatusCode::BAD_REQUEST, error.to_string());
+    let senseless = |wrong: &str| (StatusCode::BAD_REQUEST, wrong.to_owned());
     match *method {
         Method::GET => {}
-        Method::PUT => region.faults.set(serde_json::from_slice(body).map_err(bad)?),
-        Method::POST => region.faults.add(serde_json::from_slice::<FaultRule>(body).map_err(bad)?),
+        Method::PUT => {
+            let rules: Vec<FaultRule> = serde_json::from_slice(body).map_err(bad)?;
+            rules.iter().try_for_each(FaultRule::check).map_err(senseless)?;
+            region.faults.set(rules);
+        }
+        Method::POST => {
+            let rule: FaultRule = serde_json::from_slice(body).map_err(bad)?;
+            rule.check().map_err(senseless)?;
+            region.faults.add(rule);
+        }
         Method::DELETE => region.faults.clear(),
         _ => return Err((StatusCode::METHOD_NOT_ALLOWED, "use GET, PUT, POST or DELETE".to_owned())),
     }
@@ -81,7 +90,7 @@ fn state(region: &Region) -> Value {
     });
     json!({
         "region": region.settings.region,
-        "display_name": region.settings.display_name,
+        "display_name": region.settings.shown_region(),
         "deployments": deployments.collect::<Vec<_>>(),
         "requests": {
             "chat": counters.requests(Operation::Chat),

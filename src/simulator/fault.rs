@@ -67,6 +67,21 @@ impl From<Fault> for FaultRule {
 }
 
 impl FaultRule {
+    /// Refuses what would not do what it seems to say.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if !(0.0..=1.0).contains(&self.ratio) {
+            return Err("`ratio` must be from 0 to 1");
+        }
+        match &self.fault {
+            Fault::Status { status, .. } if !(100..=599).contains(status) => Err("`status` must be from 100 to 599"),
+            Fault::Latency(latency) if *latency == Latency::default() => Err(
+                "a latency without any time does nothing: state `first_byte_ms`, `first_token_ms`, `per_token_ms` or \
+                 `jitter_ms`",
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Only requests of `operation`.
     #[must_use]
     pub fn on_operation(mut self, operation: Operation) -> Self {

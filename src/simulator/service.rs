@@ -81,7 +81,7 @@ impl Region {
             deployments,
             faults,
             counters: Counters::new(settings.deployments.iter().map(|d| d.name.as_str()), settings.captured_requests),
-            headers: HeaderSet::new(&settings.display_name),
+            headers: HeaderSet::new(settings.shown_region()),
             serial: AtomicU64::new(serial),
             start: Instant::now(),
             settings,
@@ -223,7 +223,7 @@ impl Region {
         limiter.take(now_ms, charge).map_err(|exceeded| {
             let name = if operation == Operation::Embeddings { "Embeddings_Create" } else { "ChatCompletions_Create" };
             let DeploymentSettings { name: deployment, model, .. } = &deployment.settings;
-            refusal::rate_limited(exceeded, name, deployment, model, &self.settings.display_name)
+            refusal::rate_limited(exceeded, name, deployment, model, self.settings.shown_region())
         })
     }
 

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 pub struct RegionSettings {
     /// Normalised region name, such as `swedencentral`.
     pub region: String,
-    /// What `x-ms-region` says, such as `Sweden Central`. Azure sends the display form, with spaces.
-    pub display_name: String,
+    /// What `x-ms-region` says, such as `Sweden Central`. Azure sends the display form, with spaces. Absent: that of
+    /// `region` where it is known, else `region` itself.
+    pub display_name: Option<String>,
     /// Accepted keys: in `api-key` on both path styles, and as a bearer token on the v1 path.
     pub keys: Vec<SecretString>,
     /// Accepted Entra access tokens (`Authorization: Bearer`), on both path styles.
@@ -46,7 +47,7 @@ impl Default for RegionSettings {
     fn default() -> Self {
         Self {
             region: "swedencentral".to_owned(),
-            display_name: "Sweden Central".to_owned(),
+            display_name: None,
             keys: vec![SecretString::from("simulated-key")],
             bearer_tokens: Vec::new(),
             deployments: vec![
@@ -73,10 +74,25 @@ impl Default for RegionSettings {
 }
 
 impl RegionSettings {
+    /// What `x-ms-region` says.
+    pub fn shown_region(&self) -> &str {
+        self.display_name.as_deref().unwrap_or(match self.region.as_str() {
+            "swedencentral" => "Sweden Central",
+            "francecentral" => "France Central",
+            "germanywestcentral" => "Germany West Central",
+            "westeurope" => "West Europe",
+            "northeurope" => "North Europe",
+            "eastus" => "East US",
+            "eastus2" => "East US 2",
+            "westus" => "West US",
+            other => other,
+        })
+    }
+
     /// The default deployments under another region's name.
     #[must_use]
     pub fn named(region: &str, display_name: &str) -> Self {
-        Self { region: region.to_owned(), display_name: display_name.to_owned(), ..Self::default() }
+        Self { region: region.to_owned(), display_name: Some(display_name.to_owned()), ..Self::default() }
     }
 }
 

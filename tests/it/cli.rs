@@ -138,9 +138,9 @@ fn every_verb_that_calls_a_service_works() {
     for (args, expected, said) in [
         (vec!["healthcheck"], 0, ""),
         (vec!["healthcheck", "--service", "nonsense"], 3, "unknown service"),
-        (vec!["complete", "--model", "nope", "hi"], 1, "NotFound MODEL_NOT_CONFIGURED"),
-        (vec!["complete", "--temperature", "9", "hi"], 1, "temperature: must be a number from 0 to 2"),
-        (vec!["status", "--region", "mars"], 1, "NotFound REGION_NOT_CONFIGURED"),
+        (vec!["complete", "--model", "nope", "hi"], 1, "NOT_FOUND MODEL_NOT_CONFIGURED"),
+        (vec!["complete", "--temperature", "9", "hi"], 1, "temperature must be a number from 0 to 2"),
+        (vec!["status", "--region", "mars"], 1, "NOT_FOUND REGION_NOT_CONFIGURED"),
     ] {
         let (code, _, stderr) = world.call(&args);
         assert_eq!(code, expected, "{args:?}\n{stderr}");
@@ -179,9 +179,9 @@ fn an_operator_drains_releases_and_validates() {
         (vec!["drain", "--for", "10m"], 2, "required arguments were not provided"),
         (vec!["drain", "--region", "swedencentral"], 2, "--for <DURATION>"),
         (vec!["drain", "--region", "swedencentral", "--for", "soon"], 2, "is no duration such as 90s"),
-        (vec!["drain", "--region", "swedencentral", "--for", "8d"], 1, "duration: must be from 1s"),
-        (vec!["release", "--region", "mars"], 1, "NotFound REGION_NOT_CONFIGURED"),
-        (vec!["validate", "--resource", "mars"], 1, "NotFound RESOURCE_NOT_CONFIGURED"),
+        (vec!["drain", "--region", "swedencentral", "--for", "8d"], 1, "duration must be from 1s"),
+        (vec!["release", "--region", "mars"], 1, "NOT_FOUND REGION_NOT_CONFIGURED"),
+        (vec!["validate", "--resource", "mars"], 1, "NOT_FOUND RESOURCE_NOT_CONFIGURED"),
     ] {
         let (code, _, stderr) = call(&args);
         assert_eq!(code, expected, "{args:?}\n{stderr}");
@@ -220,9 +220,41 @@ fn a_watch_into_a_pipe_is_one_block_after_another() {
             break;
         }
     }
+    assert_eq!(world.call(&["release", "--model", "gpt-4o", "--reason", "seen"]).0, 0);
+    let mut counted = 0;
+    for line in lines.by_ref() {
+        counted += usize::from(is_first(&line));
+        if line.contains("an operator released it: seen") {
+            break;
+        }
+    }
+    assert_eq!(counted, 1, "one block for one change");
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert!(!block.concat().contains('\u{1b}'), "neither colours nor cursor movements: {block:?}");
+}
+
+#[test]
+fn a_watch_outlives_a_restart_of_the_service() {
+    let mut world = World::start("watch-again", "");
+    let mut watch = sealane(&["status", "--watch", "--addr", &world.addr])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains(" · test calls: ")));
+    let (config, addr) = (world.config.clone(), world.addr.clone());
+    drop(world.service);
+    world.service = Running::start(&["serve", "--config", &config, "--listen", &addr]);
+    let mut told = String::new();
+    BufReader::new(watch.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.starts_with("the watch broke (") && told.ends_with("); connecting again\n"), "{told}");
+    let drained = world.call(&["drain", "--model", "gpt-4o", "--for", "10m", "--reason", "after the restart"]);
+    assert_eq!(drained.0, 0, "{}", drained.2);
+    assert!(lines.any(|line| line.contains("drained: after the restart")), "it goes on");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
 
 #[test]
@@ -273,7 +305,7 @@ fn callers_need_their_token_and_it_never_stands_in_a_flag() {
     );
     let (code, _, stderr) = world.call(&["complete", "hi"]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("Unauthenticated MISSING_TOKEN"), "{stderr}");
+    assert!(stderr.contains("UNAUTHENTICATED MISSING_TOKEN"), "{stderr}");
     assert_eq!(world.call(&["complete", "--token-file", &token, "hi"]).0, 0);
     let mut from_env = sealane(&["complete", "--addr", &world.addr, "hi"]);
     assert_eq!(told(&from_env.env("SEALANE_TOKEN", "a-token-of-24-characters").output().unwrap()).0, 0);

@@ -81,6 +81,16 @@ fn the_example_is_a_good_configuration_without_warnings() {
     assert_eq!(&*config.default_policy.name, "eu-only");
 }
 
+#[test]
+fn what_is_not_stated_follows_a_short_or_a_long_first_content() {
+    let thresholds = |line: &str| read(&with(line)).unwrap().thresholds;
+    let short = thresholds("failover: { first_content: 2s }\n");
+    assert_eq!((short.detection.silence.0, short.hedging.delay), (Duration::from_secs(1), Duration::from_secs(1)));
+    let long = thresholds("failover: { first_content: 10m }\n");
+    assert_eq!(long.first_content_reasoning, Duration::from_secs(600));
+    assert_eq!((long.detection.silence.0, long.hedging.delay), (Duration::from_secs(3), Duration::from_secs(2)));
+}
+
 /// What the example states for optional keys are the real defaults, and so are the words in its comments.
 #[test]
 fn the_example_states_the_real_defaults() {
@@ -481,7 +491,50 @@ fn every_mistake_is_told_with_its_line() {
         (
             "cooling",
             with("failover: { cooling_longest: 500ms }\n"),
-            "`cooling` must not have its shortest above its longest\n  --> sealane.yaml:22:30",
+            "`cooling_shortest` must not be above `cooling_longest`\n  --> sealane.yaml:22:30",
+        ),
+        (
+            "hold",
+            with("failover: { hold: 1h, hold_longest: 1m }\n"),
+            "`hold` must not be above `hold_longest`\n  --> sealane.yaml:22:37",
+        ),
+        (
+            "no failures",
+            with("failover: { suspicious_failures: 0 }\n"),
+            "`suspicious_failures` must be 1 to 100: with more, a target that fails every call would hardly be noticed\n  --> sealane.yaml:22:34",
+        ),
+        ("many failures", with("failover: { suspicious_failures: 101 }\n"), "`suspicious_failures` must be 1 to 100"),
+        (
+            "late silence",
+            with("failover: { suspicious_silence: 10s }\n"),
+            "`suspicious_silence` must be below `first_content`",
+        ),
+        (
+            "silence above a short limit",
+            with("failover: { first_content: 3s, suspicious_silence: 4s }\n"),
+            "`suspicious_silence` must be below `first_content`: otherwise attempts are given up before silence counts",
+        ),
+        ("late hedge", with("failover: { hedge_delay: 1h }\n"), "`hedge_delay` must be below `first_content`"),
+        ("endless patience", with("failover: { first_content: 100h }\n"), "`first_content` must be at most 10m"),
+        (
+            "hasty reasoning",
+            with("failover: { first_content_reasoning: 1s }\n"),
+            "`first_content_reasoning` must not be below `first_content`",
+        ),
+        (
+            "dear standbys",
+            with("failover: { standby_test_interval: 1ms }\n"),
+            "`standby_test_interval` must be at least 5s",
+        ),
+        (
+            "late return",
+            with("failover: { return_test_interval: 1h }\n"),
+            "`return_test_interval` must be from 1s to 10m",
+        ),
+        (
+            "hasty return",
+            with("failover: { return_test_interval: 10ms }\n"),
+            "`return_test_interval` must be from 1s to 10m",
         ),
         ("number", with("failover: { retries: two }\n"), "`two` is not a whole number"),
         (

@@ -24,6 +24,24 @@ impl Failure {
         Self { kind, evidence: Box::default(), maybe_billed }
     }
 
+    /// Its word with the HTTP status beside it where one was answered: whoever looks into it wants to know both.
+    pub fn with_status(&self) -> &'static str {
+        match (&self.kind, self.evidence.http_status) {
+            (FailureKind::Unavailable, Some(502)) => "unavailable (HTTP 502)",
+            (FailureKind::Unavailable, Some(503)) => "unavailable (HTTP 503)",
+            (FailureKind::Unavailable, Some(504)) => "unavailable (HTTP 504)",
+            (FailureKind::ServerError, Some(500)) => "server_error (HTTP 500)",
+            (FailureKind::RequestTimeout, Some(408)) => "request_timeout (HTTP 408)",
+            (FailureKind::Conflict, Some(409)) => "conflict (HTTP 409)",
+            (FailureKind::FailedDependency, Some(424)) => "failed_dependency (HTTP 424)",
+            (FailureKind::Unauthorized, Some(401)) => "unauthorized (HTTP 401)",
+            (FailureKind::Forbidden, Some(403)) => "forbidden (HTTP 403)",
+            (FailureKind::DeploymentNotFound, Some(404)) => "deployment_not_found (HTTP 404)",
+            (FailureKind::PathNotFound, Some(404)) => "path_not_found (HTTP 404)",
+            (kind, _) => kind.as_str(),
+        }
+    }
+
     /// What it means for the target's health and for the call.
     pub fn class(&self) -> FailureClass {
         self.kind.class()

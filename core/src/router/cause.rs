@@ -1,5 +1,5 @@
 //! Why a standing changed, with the evidence in numbers.
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// Why a standing changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -7,7 +7,25 @@ pub enum Cause {
     /// A detector found a pattern of trouble.
     Suspected(Suspicion),
     /// An operator asked for a validation.
-    Ordered,
+    Ordered {
+        /// Why, in the operator's words.
+        reason: Arc<str>,
+    },
+    /// An operator took the target out of service. Its standing stays as it is.
+    Drained {
+        /// Why, in the operator's words.
+        reason: Arc<str>,
+    },
+    /// An operator put a drained target back.
+    Released {
+        /// Why, in the operator's words.
+        reason: Arc<str>,
+    },
+    /// A drain ended by itself.
+    DrainOver {
+        /// Why it had been ordered.
+        reason: Arc<str>,
+    },
     /// A test call passed.
     TestPassed,
     /// A test call was answered 429: alive, only busy.
@@ -38,6 +56,8 @@ pub enum Cause {
     HoldOver {
         /// How many in a row.
         proofs: u8,
+        /// Share of the unpinned work that may go there from now on, in percent.
+        percent: u8,
     },
     /// A step of the return is proven.
     StepProven {
@@ -45,6 +65,8 @@ pub enum Cause {
         live: u8,
         /// Test calls passed on it.
         deep: u8,
+        /// Share of the unpinned work that may go there from now on, in percent.
+        percent: u8,
     },
     /// Every step of the return is proven.
     Returned,
@@ -56,7 +78,10 @@ pub enum Cause {
         proofs: u8,
     },
     /// An earlier process left it so.
-    Restored,
+    Restored {
+        /// That process's own words; `None` if it left none.
+        cause: Option<Arc<str>>,
+    },
 }
 
 /// A pattern of trouble in live traffic or in idle test calls. Source: `reliability.md` (a), suspicion.
@@ -154,11 +179,24 @@ impl fmt::Display for Suspicion {
     }
 }
 
+impl Cause {
+    /// Its words without any mention of a restart, to be kept for the next process.
+    pub(super) fn before_restarts(&self) -> Arc<str> {
+        match self {
+            Self::Restored { cause: Some(cause) } => Arc::clone(cause),
+            other => other.to_string().into(),
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Suspected(suspicion) => suspicion.fmt(f),
-            Self::Ordered => write!(f, "an operator ordered a validation"),
+            Self::Ordered { reason } => write!(f, "an operator ordered a validation: {reason}"),
+            Self::Drained { reason } => write!(f, "an operator drained it: {reason}"),
+            Self::Released { reason } => write!(f, "an operator released it: {reason}"),
+            Self::DrainOver { reason } => write!(f, "the drain ended by itself; it was: {reason}"),
             Self::TestPassed => write!(f, "a test call passed"),
             Self::Throttled => write!(f, "a test call was throttled: alive, only busy"),
             Self::TestVoid => write!(f, "the test call itself was refused, so it says nothing; see the alarms"),
@@ -170,21 +208,66 @@ impl fmt::Display for Cause {
                  {rounds} rounds"
             ),
             Self::ResourceDown => write!(f, "validating another target found the whole resource down"),
-            Self::HoldOver { proofs } => write!(f, "the hold is over and {proofs} test calls in a row passed"),
-            Self::StepProven { live, deep } => {
-                write!(f, "{live} live calls and {deep} test calls went well on this step")
+            Self::HoldOver { proofs, percent } => {
+                let proofs = Calls(*proofs, "test call");
+                write!(f, "now {percent} % of unpinned work: the hold is over and {proofs} in a row passed")
+            }
+            Self::StepProven { live, deep, percent } => {
+                write!(f, "now {percent} % of unpinned work: ")?;
+                match (Calls(*live, "live call"), Calls(*deep, "test call")) {
+                    (live, Calls(0, _)) => write!(f, "{live} went well"),
+                    (Calls(0, _), deep) => write!(f, "{deep} went well"),
+                    (live, deep) => write!(f, "{live} and {deep} went well"),
+                }
             }
             Self::Returned => write!(f, "every step of the return went well"),
             Self::Relapsed(Some(suspicion), _) => write!(f, "trouble while returning: {suspicion}"),
             Self::Relapsed(None, failures) => write!(f, "trouble while returning: {failures} failures on one step"),
             Self::NoGoodTargetLeft { proofs } => {
-                write!(f, "no good target was left, and {proofs} test calls in a row passed here")
+                let proofs = Calls(*proofs, "test call");
+                write!(f, "no good target was left, and {proofs} in a row passed here")
             }
-            Self::Restored => write!(f, "restored as an earlier process left it"),
+            Self::Restored { cause: Some(cause) } => write!(f, "{cause} (before a restart)"),
+            Self::Restored { cause: None } => write!(f, "as an earlier process left it"),
         }
+    }
+}
+
+/// So many calls of a kind, as people say it.
+struct Calls(u8, &'static str);
+
+impl fmt::Display for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, kind) = self;
+        write!(f, "{count} {kind}{}", if *count == 1 { "" } else { "s" })
     }
 }
 
 fn seconds(span: Duration) -> f64 {
     (span.as_secs_f64() * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_of_the_return_says_its_share_and_what_proved_it() {
+        for (live, deep, expected) in [
+            (5, 0, "now 20 % of unpinned work: 5 live calls went well"),
+            (0, 3, "now 20 % of unpinned work: 3 test calls went well"),
+            (1, 3, "now 20 % of unpinned work: 1 live call and 3 test calls went well"),
+            (0, 1, "now 20 % of unpinned work: 1 test call went well"),
+        ] {
+            assert_eq!(Cause::StepProven { live, deep, percent: 20 }.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_told_in_its_words_once() {
+        let restored = |cause: Option<&str>| Cause::Restored { cause: cause.map(Into::into) };
+        assert_eq!(restored(Some("it was slow")).to_string(), "it was slow (before a restart)");
+        assert_eq!(restored(None).to_string(), "as an earlier process left it");
+        assert_eq!(&*restored(Some("it was slow")).before_restarts(), "it was slow", "and not once more");
+    }
 }

@@ -102,6 +102,13 @@ pub enum GiveUp {
         /// When trying again makes sense.
         retry_after: Duration,
     },
+    /// Operators have drained every permitted target.
+    Drained {
+        /// Those targets.
+        targets: Vec<Arc<Target>>,
+        /// How long until the first of those drains ends by itself.
+        ends_in: Duration,
+    },
     /// No permitted target could answer.
     Unavailable {
         /// When trying again makes sense.
@@ -307,7 +314,7 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
 /// How many calls at a time a target takes that is out: a few, to notice that it is back without hurting it; more once
 /// test calls, or calls that were sent there for want of anything better, say that it only waits for its hold.
 fn last_resort_room(health: &TargetHealth, proofs: u8, concurrency: u32) -> u32 {
-    let failed = health.last_failure.as_ref().map(|(at, _)| *at).max(health.left);
+    let failed = health.last_failure.as_ref().map(|(at, ..)| *at).max(health.left);
     if proofs > 1 || health.proof_began > failed { (concurrency / 4).max(LAST_RESORT) } else { LAST_RESORT }
 }
 
@@ -526,6 +533,9 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
             return Decision::Wait { until: now + pause };
         }
     }
+    if let Some(drained) = all_drained(router, call, permitted, now) {
+        return Decision::GiveUp(drained);
+    }
     let cooled_in = soonest.map(|cooled| cooled.until.since(now));
     Decision::GiveUp(exhausted(call, permitted, cooled_in, router.thresholds.cooling.0))
 }
@@ -631,6 +641,17 @@ fn take_retry(router: &mut Router, call: &mut Call) -> Option<()> {
         call.retries += 1;
         call.retry = true;
     })
+}
+
+/// Nothing was tried, since operators have drained every permitted target.
+fn all_drained(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Option<GiveUp> {
+    if call.failures().next().is_some() {
+        return None;
+    }
+    let drains = permitted.iter().map(|target| Some(router.health[index(target)].drained.as_ref()?.until));
+    let ends = drains.collect::<Option<Vec<Moment>>>()?.into_iter().min()?;
+    let targets = permitted.iter().map(|target| Arc::clone(target.target())).collect();
+    Some(GiveUp::Drained { targets, ends_in: ends.since(now) })
 }
 
 /// The error that is true of every permitted target. One that cools untried counts as throttled.

@@ -9,7 +9,7 @@ use super::{
     standing::{Phase, Traffic},
     test_call::TestState,
 };
-use crate::domain::{BadResponse, FailureClass, FailureKind, Mismatch, Moment, Quota, Target};
+use crate::domain::{BadResponse, Failure, FailureClass, FailureKind, Mismatch, Moment, Quota, Target};
 
 /// Why a target is passed over although its standing would let it serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Overlay {
     },
     /// Taken out of service by an operator.
     Drained {
+        /// Since when, by the first of the orders that follow each other without a gap.
+        since: Moment,
         /// When that ends by itself.
         until: Moment,
         /// Why, in the operator's words.
@@ -49,6 +51,17 @@ pub(super) struct Contradicted {
     pub(super) quarantined: bool,
 }
 
+/// An operator's word that keeps live traffic away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Drain {
+    /// By the first of the orders that follow each other without a gap.
+    pub(super) since: Moment,
+    /// When it ends by itself.
+    pub(super) until: Moment,
+    /// In the operator's words.
+    pub(super) reason: Arc<str>,
+}
+
 #[derive(Debug)]
 pub(super) struct TargetHealth {
     pub(super) machine: Machine,
@@ -61,7 +74,7 @@ pub(super) struct TargetHealth {
     pub(super) open: OpenAttempts,
     /// Attempts; marked are those that failed here and whose call was then served elsewhere.
     pub(super) elsewhere: Window,
-    pub(super) drained: Option<(Moment, Arc<str>)>,
+    pub(super) drained: Option<Drain>,
     pub(super) misconfigured: Option<Moment>,
     /// Its last answer came from another model version than it is meant to serve.
     pub(super) version_mismatch: bool,
@@ -74,7 +87,8 @@ pub(super) struct TargetHealth {
     pub(super) last_success: Option<Moment>,
     /// When the youngest attempt or test call began that ended well: what began before trouble proves nothing of it.
     pub(super) proof_began: Option<Moment>,
-    pub(super) last_failure: Option<(Moment, FailureKind)>,
+    /// With its HTTP status, if it had one.
+    pub(super) last_failure: Option<(Moment, FailureKind, Option<u16>)>,
     pub(super) quota: Quota,
     pub(super) recent: Recent,
     cooling: Option<Moment>,
@@ -137,9 +151,7 @@ impl TargetHealth {
             _ if self.is_withdrawn() => 0.0,
             Phase::Serving | Phase::Suspected { .. } => 1.0,
             Phase::Out { .. } => 0.0,
-            Phase::Returning { step, .. } => {
-                numbers.recovery.ramp.get(usize::from(step)).map_or(1.0, |percent| f64::from(*percent) / 100.0)
-            }
+            Phase::Returning { step, .. } => f64::from(numbers.recovery.percent(step)) / 100.0,
         }
     }
 
@@ -149,8 +161,8 @@ impl TargetHealth {
 
     /// The overlay that matters most.
     pub(super) fn overlay(&self, now: Moment) -> Option<Overlay> {
-        if let Some((until, reason)) = &self.drained {
-            return Some(Overlay::Drained { until: *until, reason: Arc::clone(reason) });
+        if let Some(Drain { since, until, reason }) = self.drained.clone() {
+            return Some(Overlay::Drained { since, until, reason });
         }
         if let Some(Contradicted { since, quarantined: true, .. }) = self.contradicted {
             return Some(Overlay::Quarantined { since });
@@ -227,9 +239,10 @@ impl TargetHealth {
 
     /// For a reason of the target's own. While it returns, failures count only if another target then served the
     /// call: a prompt that fails everywhere must not end a return.
-    pub(super) fn failed(&mut self, kind: &FailureKind, now: Moment) {
+    pub(super) fn failed(&mut self, failure: &Failure, now: Moment) {
+        let kind = &failure.kind;
         self.failed += 1;
-        self.last_failure = Some((now, kind.clone()));
+        self.last_failure = Some((now, kind.clone(), failure.evidence.http_status));
         self.recent.record(now, false, None);
         self.elsewhere.count(now, false);
         self.version_mismatch |= *kind == FailureKind::BadResponse(BadResponse::VersionMismatch);
@@ -239,7 +252,7 @@ impl TargetHealth {
         }
         if !matches!(self.machine.phase, Phase::Returning { .. }) {
             let unexpected = misconfigured || matches!(kind, FailureKind::BadResponse(_) | FailureKind::Redirected);
-            self.detector.failed(kind.as_str(), unexpected, now);
+            self.detector.failed(failure.with_status(), unexpected, now);
         }
     }
 
@@ -271,15 +284,18 @@ impl TargetHealth {
         known.is_none()
     }
 
-    /// Ends overlays that have run out; answers whether one did.
-    pub(super) fn expire(&mut self, now: Moment) -> bool {
-        let cooled = self.cooling.take_if(|until| *until <= now).is_some();
-        let released = self.drained.take_if(|(until, _)| *until <= now).is_some();
-        cooled || released
+    /// Ends a cooling that has run out; answers whether it did.
+    pub(super) fn expire_cooling(&mut self, now: Moment) -> bool {
+        self.cooling.take_if(|until| *until <= now).is_some()
+    }
+
+    /// Ends a drain that has run out, and hands it back.
+    pub(super) fn expire_drain(&mut self, now: Moment) -> Option<Drain> {
+        self.drained.take_if(|drain| drain.until <= now)
     }
 
     pub(super) fn next_expiry(&self) -> Option<Moment> {
-        [self.cooling, self.drained.as_ref().map(|(until, _)| *until)].into_iter().flatten().min()
+        [self.cooling, self.drained.as_ref().map(|drain| drain.until)].into_iter().flatten().min()
     }
 }
 

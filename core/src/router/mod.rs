@@ -313,7 +313,7 @@ impl Router {
             }
             FailureKind::Local { .. } => self.freeze(now),
             kind if matches!(kind.class(), FailureClass::Hard | FailureClass::Misconfigured) => {
-                health.failed(kind, now);
+                health.failed(failure, now);
                 self.look(index, now);
             }
             _ => {}
@@ -376,7 +376,7 @@ impl Router {
         };
         let (mut machine, cause) = health.machine.next(signal, around, now, &self.thresholds);
         let before = health.machine.clone();
-        if matches!(health.cause, Some(Cause::Ordered)) && matches!(machine.phase, Phase::Serving) {
+        if matches!(health.cause, Some(Cause::Ordered { .. })) && matches!(machine.phase, Phase::Serving) {
             // An operator who looks closely must not deafen the detectors.
             machine.cool_off = before.cool_off.clone();
         }
@@ -397,8 +397,7 @@ impl Router {
         health.cause = Some(cause.clone());
         let (from, to) = (before.standing(), health.machine.standing());
         let target = Arc::clone(target);
-        self.transitions.push_front(Transition { at: now, target, from, to, cause: cause.clone() });
-        self.transitions.truncate(TRANSITIONS_KEPT);
+        remember(&mut self.transitions, Transition { at: now, target, from, to, cause: cause.clone() });
         if to == Standing::Suspected && before.is_calm(now, &self.thresholds) {
             // The calm before says nothing of the trouble now.
             health.elsewhere = Window::new(self.thresholds.detection.grey_window);
@@ -418,6 +417,15 @@ impl Router {
         }
     }
 
+    /// A drain began or ended: worth telling, although the standing stays as it is.
+    fn drain_changed(&mut self, index: usize, cause: Cause, now: Moment) {
+        let (Some(health), Some(target)) = (self.health.get(index), self.routes.targets().get(index)) else { return };
+        self.revision += 1;
+        let standing = health.machine.standing();
+        let target = Arc::clone(target);
+        remember(&mut self.transitions, Transition { at: now, target, from: standing, to: standing, cause });
+    }
+
     /// A number in 0..1 from the seed (SplitMix64: small, and good enough for jitter).
     fn random_fraction(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -428,6 +436,11 @@ impl Router {
         let id = call.terms.options.workflow_id.as_ref()?;
         Some(Workflow { caller: Arc::clone(&call.terms.caller), id: Arc::clone(id) })
     }
+}
+
+fn remember(transitions: &mut VecDeque<Transition>, transition: Transition) {
+    transitions.push_front(transition);
+    transitions.truncate(TRANSITIONS_KEPT);
 }
 
 /// SplitMix64's finish: every input bit reaches every output bit.

@@ -1,8 +1,12 @@
 //! An operator's word: drain, release, validate now.
 use std::{sync::Arc, time::Duration};
 
-use super::{Router, health::TargetHealth, standing::Phase};
-use crate::domain::{Moment, Target};
+use super::{
+    Cause, Router,
+    health::{Drain, TargetHealth},
+    standing::Phase,
+};
+use crate::domain::{Moment, Target, TargetId};
 
 /// What an operator's word applies to; fields narrow each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,32 +44,44 @@ pub struct TargetReport {
 
 impl Router {
     /// Takes the selected targets out of service until `until`. Calls in flight finish where they are.
-    pub fn drain(&mut self, selector: &Selector, until: Moment, reason: &Arc<str>) -> Vec<Arc<Target>> {
+    pub fn drain(&mut self, selector: &Selector, until: Moment, reason: &Arc<str>, now: Moment) -> Vec<Arc<Target>> {
         self.for_each_selected(selector, |router, index| {
-            if let Some(health) = router.health.get_mut(index) {
-                health.drained = Some((until, Arc::clone(reason)));
-            }
+            let Some(health) = router.health.get_mut(index) else { return };
+            let since = health.drained.as_ref().map_or(now, |drain| drain.since);
+            health.drained = Some(Drain { since, until, reason: Arc::clone(reason) });
+            router.drain_changed(index, Cause::Drained { reason: Arc::clone(reason) }, now);
         })
     }
 
     /// Puts drained and quarantined targets back, and ends the alarms of those whose answers contradicted the
     /// configuration; answers with all of these.
-    pub fn release(&mut self, selector: &Selector) -> Vec<Arc<Target>> {
+    pub fn release(&mut self, selector: &Selector, reason: &Arc<str>, now: Moment) -> Vec<Arc<Target>> {
         let held = |health: &TargetHealth| health.drained.is_some() || health.contradicted.is_some();
         let held: Vec<bool> = self.health.iter().map(held).collect();
         let released = self.for_each_selected(selector, |router, index| {
-            if let Some(health) = router.health.get_mut(index) {
-                health.drained = None;
-                health.contradicted = None;
+            let Some(health) = router.health.get_mut(index) else { return };
+            health.contradicted = None;
+            if health.drained.take().is_some() {
+                router.drain_changed(index, Cause::Released { reason: Arc::clone(reason) }, now);
             }
         });
         released.into_iter().filter(|target| held[usize::from(target.id.0)]).collect()
     }
 
+    /// Of the models of `targets`, those that have no target left which takes calls: each is drained or out.
+    pub fn without_good_target(&self, targets: &[Arc<Target>]) -> Vec<Arc<str>> {
+        let mut models: Vec<Arc<str>> = targets.iter().map(|target| Arc::clone(&target.model)).collect();
+        models.sort_unstable();
+        models.dedup();
+        let good = |id: &TargetId| self.health.get(usize::from(id.0)).is_some_and(TargetHealth::is_good);
+        models.retain(|model| self.routes.find(model).is_some_and(|route| !route.targets.iter().any(good)));
+        models
+    }
+
     /// Puts the selected targets to the test: a full validation where they serve, one deep call where they are out
     /// or returning. Follow it with [`report`](Self::report).
-    pub fn order_validation(&mut self, selector: &Selector, now: Moment) -> Vec<Arc<Target>> {
-        self.for_each_selected(selector, |router, index| router.validate(index, now))
+    pub fn order_validation(&mut self, selector: &Selector, reason: &Arc<str>, now: Moment) -> Vec<Arc<Target>> {
+        self.for_each_selected(selector, |router, index| router.validate(index, reason, now))
     }
 
     /// How many test calls the selected targets have had.

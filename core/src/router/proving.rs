@@ -2,8 +2,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Router, Standing, TestKind, TestOrder, TestPurpose, TestResult,
-    health::TargetHealth,
+    Cause, Router, Standing, TestKind, TestOrder, TestPurpose, TestResult,
+    health::{Drain, TargetHealth},
     standing::{Phase, Signal, Verdict},
     test_call::ESTIMATED_TOKENS,
 };
@@ -56,9 +56,13 @@ impl Router {
 
     fn pass_time(&mut self, index: usize, now: Moment) {
         let Some(health) = self.health.get_mut(index) else { return };
-        if health.expire(now) {
+        if health.expire_cooling(now) {
             self.revision += 1;
         }
+        if let Some(Drain { reason, .. }) = health.expire_drain(now) {
+            self.drain_changed(index, Cause::DrainOver { reason }, now);
+        }
+        let Some(health) = self.health.get_mut(index) else { return };
         let silent = health.open.newly_silent(now);
         (0..silent).for_each(|_| health.detector.silence(now));
         if silent > 0 {
@@ -278,6 +282,7 @@ impl Router {
         self.contacted(index, failure, now);
         let Some(health) = self.health.get_mut(index) else { return Verdict::Void };
         health.tests.last_failure = Some(failure.kind.as_str());
+        health.tests.last_ended = Some((now, Some(failure.kind.as_str())));
         match failure.class() {
             FailureClass::Throttled => {
                 if let FailureKind::Throttled { retry_after } = failure.kind {
@@ -302,7 +307,7 @@ impl Router {
                 if failure.class() == FailureClass::Misconfigured {
                     health.misconfigured.get_or_insert(now);
                 }
-                Verdict::Failed(failure.kind.as_str())
+                Verdict::Failed(failure.with_status())
             }
         }
     }
@@ -314,7 +319,7 @@ impl Router {
         if !matches!(health.machine.phase, Phase::Serving) {
             return;
         }
-        health.tests.failing = true;
+        health.tests.failing_since.get_or_insert(now);
         health.detector.test_failed(failure);
         self.plan_next_test(index, now);
         self.look(index, now);
@@ -328,7 +333,7 @@ impl Router {
             TestResult::Failed(failure) => {
                 self.contacted(index, failure, now);
                 // Busy is alive, and a service that may not list its models may still serve them.
-                matches!(failure.class(), FailureClass::Hard).then(|| failure.kind.as_str())
+                matches!(failure.class(), FailureClass::Hard).then(|| failure.with_status())
             }
         };
         if matches!(result, TestResult::Passed { .. }) {
@@ -460,14 +465,14 @@ impl Router {
     }
 
     /// Puts a target to the test now, whatever its standing, unless no policy lets anything be sent there.
-    pub(super) fn validate(&mut self, index: usize, now: Moment) {
+    pub(super) fn validate(&mut self, index: usize, reason: &Arc<str>, now: Moment) {
         if self.permitted_test(index).is_none() {
             return;
         }
         if let Some(health) = self.health.get_mut(index) {
             health.tests.last_failure = None;
         }
-        self.signal(index, &Signal::Ordered, now);
+        self.signal(index, &Signal::Ordered(Arc::clone(reason)), now);
         if let Some(health) = self.health.get_mut(index)
             && !matches!(health.machine.standing(), Standing::Suspected)
         {

@@ -23,7 +23,9 @@ pub struct Snapshot {
     pub alarms: Vec<Alarm>,
     /// Calls of pinned workflows that were served outside their region, by cause.
     pub off_pin: BTreeMap<&'static str, u64>,
-    /// Tokens that test calls of the background may still cost today.
+    /// Workflows pinned to each region of the configuration.
+    pub pinned_workflows: BTreeMap<Arc<str>, u64>,
+    /// Tokens that test calls of the background may still cost: the day's budget, refilled evenly over the day.
     pub test_tokens_left: u64,
 }
 
@@ -81,7 +83,7 @@ pub enum Alarm {
         /// Where.
         target: Arc<Target>,
     },
-    /// Test calls fail although live traffic succeeds.
+    /// Test calls fail although live traffic, since the first of them failed, succeeds.
     TestsFailing {
         /// Where.
         target: Arc<Target>,
@@ -95,6 +97,8 @@ pub enum Alarm {
     NoGoodTarget {
         /// Which.
         model: Arc<str>,
+        /// Operators have drained every one of them; when the first of those drains ends.
+        drained_until: Option<Moment>,
     },
     /// The day's tokens for test calls are spent.
     TestBudgetSpent,
@@ -158,9 +162,15 @@ impl Alarm {
             }
             Self::TestsFailing { .. } => "test calls fail although live traffic succeeds",
             Self::Unproven { .. } => "neither a call nor a test call has proven this standby lately: it may not be fit",
-            Self::NoGoodTarget { .. } => "no target of the model is good: callers are served, if at all, by luck",
+            Self::NoGoodTarget { drained_until: Some(_), .. } => {
+                "operators have drained every target of the model: until then its callers are refused, unless one is \
+                 released"
+            }
+            Self::NoGoodTarget { drained_until: None, .. } => {
+                "no target of the model is good: callers are served, if at all, by a last try where it failed before"
+            }
             Self::TestBudgetSpent => {
-                "today's tokens for background test calls are spent: idle targets are no longer proven"
+                "the day's budget of tokens for background test calls is spent, and refills slowly: idle targets are not proven"
             }
             Self::VersionMismatch { .. } => {
                 "the deployment answers with another model version than `version` states: has Azure upgraded it?"
@@ -221,12 +231,12 @@ pub enum NextStep {
 impl fmt::Display for NextStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::VerdictDue { failed, calls } => write!(f, "verdict on test calls: {failed} of {calls} failed"),
+            Self::VerdictDue { failed, calls } => write!(f, "verdict; {failed} of {calls} test calls failed"),
             Self::HoldEnds { proofs, needed } => {
-                write!(f, "hold ends; {} of {needed} proofs", proofs.min(needed))
+                write!(f, "hold ends; {} of {needed} test calls in a row passed", proofs.min(needed))
             }
             Self::ProofsMissing { proofs, needed } => {
-                write!(f, "next test call; {} of {needed} proofs", proofs.min(needed))
+                write!(f, "next test call; {} of {needed} in a row passed", proofs.min(needed))
             }
             Self::StepEnds { next_percent } => write!(f, "next step of the return: {next_percent} %"),
             Self::Cooled => f.write_str("takes calls again"),
@@ -268,12 +278,14 @@ pub struct TargetView {
     pub latency: Option<(Duration, Duration)>,
     /// Last attempt that ended well.
     pub last_success: Option<Moment>,
-    /// Last attempt that failed for its own reasons.
-    pub last_failure: Option<(Moment, FailureKind)>,
+    /// Last attempt that failed for its own reasons: when, how, and with which HTTP status if there was one.
+    pub last_failure: Option<(Moment, FailureKind, Option<u16>)>,
     /// What Azure last said of the quota.
     pub quota: Quota,
     /// Last deep test call that passed.
     pub last_test_passed: Option<Moment>,
+    /// When the last deep test call ended that was made, and how it failed, if it did, as a short stable word.
+    pub last_test: Option<(Moment, Option<&'static str>)>,
     /// Deep test calls made, and passed, since the start.
     pub tests: (u64, u64),
     /// Tokens that Azure counted for them.
@@ -303,6 +315,10 @@ pub(super) fn take(router: &Router, now: Moment) -> Snapshot {
         models,
         transitions: router.transitions.iter().cloned().collect(),
         off_pin: router.off_pin.clone(),
+        pinned_workflows: router
+            .in_use()
+            .map(|(target, _)| (Arc::clone(&target.region), router.pins.pinned_to(&target.region) as u64))
+            .collect(),
         test_tokens_left: router.tokens.left(now),
     }
 }
@@ -333,14 +349,15 @@ fn view(router: &Router, target: &Arc<Target>, health: &TargetHealth, now: Momen
         last_failure: health.last_failure.clone(),
         quota: health.quota,
         last_test_passed: health.tests.last_passed,
+        last_test: health.tests.last_ended,
         tests: (health.tests.calls, health.tests.passed),
         test_tokens: health.tests.tokens,
     }
 }
 
 fn next_step(router: &Router, health: &TargetHealth, now: Moment) -> Option<(NextStep, Moment)> {
-    if let Some((until, _)) = &health.drained {
-        return Some((NextStep::DrainEnds, *until));
+    if let Some(drain) = &health.drained {
+        return Some((NextStep::DrainEnds, drain.until));
     }
     let numbers = &router.thresholds;
     let needed = numbers.recovery.proofs;
@@ -353,7 +370,7 @@ fn next_step(router: &Router, health: &TargetHealth, now: Moment) -> Option<(Nex
         }
         Phase::Out { proofs, .. } => Some((NextStep::ProofsMissing { proofs, needed }, health.tests.next)),
         Phase::Returning { step, entered, failures, .. } => {
-            let next_percent = numbers.recovery.ramp.get(usize::from(step) + 1).copied().unwrap_or(100);
+            let next_percent = numbers.recovery.percent(step + 1);
             let patience = if failures == 0 { numbers.recovery.step } else { numbers.recovery.step * 2 };
             Some((NextStep::StepEnds { next_percent }, entered + patience))
         }
@@ -400,7 +417,14 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
         let good =
             |id: &crate::domain::TargetId| router.health.get(usize::from(id.0)).is_some_and(TargetHealth::is_good);
         if !model.route.targets.iter().any(good) {
-            alarms.push(Alarm::NoGoodTarget { model: Arc::clone(&model.route.model) });
+            let drains: Option<Vec<Moment>> = model
+                .route
+                .targets
+                .iter()
+                .map(|id| Some(router.health.get(usize::from(id.0))?.drained.as_ref()?.until))
+                .collect();
+            let drained_until = drains.and_then(|drains| drains.into_iter().min());
+            alarms.push(Alarm::NoGoodTarget { model: Arc::clone(&model.route.model), drained_until });
         }
     }
     for (target, health) in router.in_use() {
@@ -419,8 +443,12 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
             alarms.push(Alarm::TestRefused { target: target() });
         }
         let serving = matches!(health.machine.phase, Phase::Serving);
-        let live = health.last_success.is_some_and(|at| now.since(at) <= router.thresholds.testing.deep_interval);
-        if serving && health.tests.failing && live {
+        // Calls that began before the trouble say nothing of it, however late they end.
+        let live_since = |began: Moment| {
+            let fresh = health.last_success.is_some_and(|at| now.since(at) <= router.thresholds.testing.deep_interval);
+            fresh && health.proof_began.is_some_and(|proof| proof >= began)
+        };
+        if serving && health.tests.failing_since.is_some_and(live_since) {
             alarms.push(Alarm::TestsFailing { target: target() });
         }
         let unproven = router.thresholds.testing.unproven;
@@ -442,10 +470,10 @@ mod tests {
     #[test]
     fn what_comes_next_is_told_with_its_numbers() {
         for (step, expected) in [
-            (NextStep::VerdictDue { failed: 1, calls: 3 }, "verdict on test calls: 1 of 3 failed"),
-            (NextStep::HoldEnds { proofs: 4, needed: 6 }, "hold ends; 4 of 6 proofs"),
-            (NextStep::HoldEnds { proofs: 9, needed: 6 }, "hold ends; 6 of 6 proofs"),
-            (NextStep::ProofsMissing { proofs: 2, needed: 6 }, "next test call; 2 of 6 proofs"),
+            (NextStep::VerdictDue { failed: 1, calls: 3 }, "verdict; 1 of 3 test calls failed"),
+            (NextStep::HoldEnds { proofs: 4, needed: 6 }, "hold ends; 4 of 6 test calls in a row passed"),
+            (NextStep::HoldEnds { proofs: 9, needed: 6 }, "hold ends; 6 of 6 test calls in a row passed"),
+            (NextStep::ProofsMissing { proofs: 2, needed: 6 }, "next test call; 2 of 6 in a row passed"),
             (NextStep::StepEnds { next_percent: 20 }, "next step of the return: 20 %"),
             (NextStep::Cooled, "takes calls again"),
             (NextStep::DrainEnds, "the drain ends by itself"),

@@ -11,7 +11,7 @@
 //!
 //! Production, the model checker, the property tests and the simulator all run [`Machine::next`]. It reads no clock
 //! and draws no number: `now` and the jitter are arguments.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Cause, Suspicion, Thresholds};
 use crate::domain::Moment;
@@ -97,8 +97,8 @@ pub(super) enum Signal {
     ResourceDown,
     /// No permitted target is left somewhere, and this one has passed its last test calls.
     Needed,
-    /// An operator wants to know.
-    Ordered,
+    /// An operator wants to know, for this reason.
+    Ordered(Arc<str>),
     /// Time passes.
     Tick,
 }
@@ -155,10 +155,10 @@ impl Machine {
         }
     }
 
-    /// Out from the start, as an earlier process left it.
-    pub(super) fn restored(level: u8, hold_left: Duration, now: Moment, numbers: &Thresholds) -> Self {
+    /// Out since `since`, as an earlier process left it.
+    pub(super) fn restored(level: u8, hold_left: Duration, since: Moment, now: Moment, numbers: &Thresholds) -> Self {
         let phase = Phase::Out { hold_until: now + hold_left.min(numbers.recovery.hold.1 * 2), proofs: 0 };
-        Self { phase, level: level.clamp(1, HIGHEST_LEVEL), ..Self::new(now, numbers) }
+        Self { phase, since, level: level.clamp(1, HIGHEST_LEVEL), ..Self::new(now, numbers) }
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -209,9 +209,9 @@ impl Machine {
                 self.suspect(around, now, numbers);
                 Some(Cause::Suspected(suspicion.clone()))
             }
-            Signal::Ordered => {
+            Signal::Ordered(reason) => {
                 self.suspect(around, now, numbers);
-                Some(Cause::Ordered)
+                Some(Cause::Ordered { reason: Arc::clone(reason) })
             }
             Signal::ResourceDown if !around.own_fault => Some(self.leave(Cause::ResourceDown, around, now, numbers)),
             Signal::LiveServed => {
@@ -345,7 +345,7 @@ impl Machine {
                 // Decided on the proof itself and not by time alone: the last proof is never older than this moment.
                 (proofs >= enough && now >= hold_until).then(|| {
                     self.enter(Phase::returning(0, now), now);
-                    Cause::HoldOver { proofs }
+                    Cause::HoldOver { proofs, percent: numbers.recovery.percent(0) }
                 })
             }
             Signal::Tested { verdict: Verdict::Failed(_), .. } => {
@@ -389,7 +389,7 @@ impl Machine {
             Signal::Suspicion(_) | Signal::ResourceDown => true,
             Signal::Tested { verdict: Verdict::Throttled | Verdict::Void, .. }
             | Signal::Needed
-            | Signal::Ordered
+            | Signal::Ordered(_)
             | Signal::Tick => false,
         };
         if trouble && !around.own_fault {
@@ -412,7 +412,7 @@ impl Machine {
         }
         if usize::from(step) + 1 < numbers.recovery.ramp.len() {
             self.enter(Phase::returning(step + 1, now), now);
-            Some(Cause::StepProven { live, deep })
+            Some(Cause::StepProven { live, deep, percent: numbers.recovery.percent(step + 1) })
         } else {
             self.last_live = now;
             self.enter(Phase::Serving, now);
@@ -442,6 +442,11 @@ impl super::thresholds::Validation {
 }
 
 impl super::thresholds::Recovery {
+    /// Share of the unpinned work on a step of the ramp, in percent.
+    pub(super) fn percent(&self, step: u8) -> u8 {
+        self.ramp.get(usize::from(step)).copied().unwrap_or(100)
+    }
+
     /// 60 s, doubled with each level, capped, jittered. `jitter` is -1000 to 1000.
     pub(super) fn hold_at(&self, level: u8, jitter: i32) -> Duration {
         let (shortest, longest) = self.hold;

@@ -80,8 +80,10 @@ pub(super) struct TestState {
     pub(super) ordered: u8,
     /// Those of them that found no connection.
     pub(super) unconnected: u8,
-    /// Its last background call failed: the next one comes soon.
-    pub(super) failing: bool,
+    /// Test calls have failed since then although the target serves: the next one comes soon.
+    pub(super) failing_since: Option<Moment>,
+    /// When the last call ended that was made, and how it failed if it did.
+    pub(super) last_ended: Option<(Moment, Option<&'static str>)>,
     pub(super) last_passed: Option<Moment>,
     pub(super) last_failed: Option<Moment>,
     /// What went wrong in the last test call that did not pass.
@@ -106,7 +108,8 @@ impl TestState {
             busy_until: None,
             ordered: 0,
             unconnected: 0,
-            failing: false,
+            failing_since: None,
+            last_ended: None,
             last_passed: None,
             last_failed: None,
             last_failure: None,
@@ -139,7 +142,8 @@ impl TestState {
     pub(super) fn passed(&mut self, first_content: Duration, tokens: u64, now: Moment) {
         self.passed += 1;
         self.tokens += tokens;
-        self.failing = false;
+        self.failing_since = None;
+        self.last_ended = Some((now, None));
         self.refused = false;
         self.last_passed = Some(now);
         if self.latencies.len() < Self::LATENCIES {
@@ -169,7 +173,7 @@ impl TestState {
     pub(super) fn interval(&self, phase: Phase, numbers: &Thresholds) -> Duration {
         match phase {
             Phase::Out { .. } | Phase::Returning { .. } => numbers.testing.return_interval,
-            Phase::Serving | Phase::Suspected { .. } if self.failing => numbers.testing.return_interval,
+            Phase::Serving | Phase::Suspected { .. } if self.failing_since.is_some() => numbers.testing.return_interval,
             Phase::Serving | Phase::Suspected { .. } => numbers.testing.deep_interval,
         }
     }
@@ -213,6 +217,7 @@ impl TokenBudget {
         self.left -= tokens as f64;
     }
 
+    /// What may be spent at `now`, whole tokens.
     pub(super) fn left(&self, now: Moment) -> u64 {
         self.balance(now).max(0.0) as u64
     }
@@ -232,6 +237,7 @@ mod tests {
         assert!(budget.allows(at(1)), "an hour brings a hundred");
         budget.spend(500);
         assert_eq!(budget.left(at(1)), 0, "a dear call is paid for later");
+        assert_eq!(budget.left(at(5)), 10, "looking at it refills it too");
         assert!(!budget.allows(at(2)));
         assert!(budget.allows(at(100)));
         assert_eq!(budget.left(at(100)), 2400, "and no more than a day's worth is saved up");

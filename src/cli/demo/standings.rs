@@ -32,6 +32,11 @@ impl Standings {
 fn tell(transition: &pb::Transition) -> String {
     let word = |standing: pb::Standing| standing.as_str_name().trim_start_matches("STANDING_").to_lowercase();
     let (from, to) = (word(transition.from_standing()), word(transition.to_standing()));
-    let change = if from == to { to } else { format!("{from} -> {to}") };
-    format!("{} {}: {change}: {}", transition.region, transition.model, transition.reason)
+    let change = match transition.to_standing() {
+        _ if from != to => format!("{from} -> {to}: "),
+        pb::Standing::Returning => format!("{to}: "),
+        // A drain that began or ended: the standing stays as it is.
+        _ => String::new(),
+    };
+    format!("{} {}: {change}{}", transition.region, transition.model, transition.reason)
 }

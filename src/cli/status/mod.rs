@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use console::Term;
+use tonic::Code;
 
 use super::{
     Options, Output,
-    client::Client,
+    client::{Client, Connection},
     json::Json,
     outcome::{Failure, Outcome, print},
 };
@@ -20,7 +21,7 @@ const USUAL_WIDTH: usize = 120;
 /// Show every deployment as the service sees it. Exit code 5 if a model has none that could serve.
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// Keep showing: redrawn on a terminal, appended elsewhere.
+    /// Keep showing until Ctrl-C, across restarts of the service: redrawn on a terminal, elsewhere a block for each change.
     #[arg(long)]
     watch: bool,
     /// Only this Azure region.
@@ -46,30 +47,94 @@ impl Status {
             show(&status, options, width)?;
             return healthy(&status);
         }
-        let live = term.is_term() && options.output == Output::Table;
+        Watch { connection, term, options, region, model }.run().await
+    }
+}
+
+/// Longest pause before a watch that broke tries again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A view that goes on until somebody ends it.
+struct Watch {
+    connection: Connection,
+    term: Term,
+    options: Options,
+    region: String,
+    model: String,
+}
+
+impl Watch {
+    /// Ends only with Ctrl-C, or with an error if the service cannot be watched at all.
+    async fn run(self) -> Outcome {
+        let mut client = RegionServiceClient::new(self.connection.channel.clone());
+        let live = self.term.is_term() && self.options.output == Output::Table;
         // People on a terminal watch numbers move; logs want changes and a sign of life.
         let interval = if live { Duration::from_secs(1) } else { Duration::from_secs(10) };
         let max_interval = prost_types::Duration::try_from(interval).ok();
-        let request = connection.endless(pb::WatchRegionStatusRequest { region, model, max_interval });
-        let mut updates = client.watch_region_status(request).await?.into_inner();
-        let (mut drawn, mut first) = (0, true);
-        while let Some(update) = updates.message().await? {
-            let Some(status) = update.status else { continue };
-            if live {
-                let (height, width) = term.size();
-                let screen = Screen { height: height.into(), width: width.into() };
-                let lines = screen.cut(view::lines(&status, screen.width));
-                term.write_line(&over(drawn, &lines))?;
-                drawn = lines.len();
-            } else {
-                if !std::mem::take(&mut first) && options.output == Output::Table {
-                    print("")?;
+        let ask = || {
+            let (region, model) = (self.region.clone(), self.model.clone());
+            self.connection.endless(pb::WatchRegionStatusRequest { region, model, max_interval })
+        };
+        let mut shown = Shown { drawn: 0, last: None };
+        let mut updates = client.watch_region_status(ask()).await?.into_inner();
+        loop {
+            let why = loop {
+                match updates.message().await {
+                    Ok(Some(update)) => {
+                        if let Some(status) = update.status {
+                            self.show(&mut shown, &status, live)?;
+                        }
+                    }
+                    Ok(None) => break "the service ended the watch".to_owned(),
+                    Err(status) => break status.message().to_owned(),
                 }
-                show(&status, options, USUAL_WIDTH)?;
+            };
+            // Where the screen is drawn over, this line stays above the next view.
+            eprintln!("the watch broke ({why}); connecting again");
+            shown.drawn = 0;
+            let mut pause = Duration::from_millis(200);
+            updates = loop {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                match client.watch_region_status(ask()).await {
+                    Ok(again) => break again.into_inner(),
+                    Err(status) if status.code() == Code::Unavailable => {}
+                    // Whatever else is said will be said again.
+                    Err(status) => return Err(status.into()),
+                }
+            };
+        }
+    }
+
+    fn show(&self, shown: &mut Shown, status: &pb::RegionStatusResponse, live: bool) -> Outcome {
+        if live {
+            let (height, width) = self.term.size();
+            let screen = Screen { height: height.into(), width: width.into() };
+            let lines = screen.cut(view::lines(status, screen.width));
+            self.term.write_line(&over(shown.drawn, &lines))?;
+            shown.drawn = lines.len();
+            return Ok(());
+        }
+        if self.options.output == Output::Table {
+            let news = view::lasting(status);
+            let known = shown.last.replace(news);
+            if known == shown.last {
+                return Ok(());
+            }
+            if known.is_some() {
+                print("")?;
             }
         }
-        Err(Failure::Unreachable("the service ended the watch".into()))
+        show(status, self.options, USUAL_WIDTH)
     }
+}
+
+/// What was shown before.
+struct Shown {
+    /// Lines on the terminal.
+    drawn: usize,
+    /// What the last block said beside ages and counters.
+    last: Option<Vec<String>>,
 }
 
 fn show(status: &pb::RegionStatusResponse, options: Options, width: usize) -> Outcome {

@@ -67,6 +67,9 @@ async fn a_drained_region_takes_no_calls_until_it_is_released() {
     assert_eq!((drained.overlay(), drained.standing()), (pb::Overlay::Drained, pb::Standing::Serving));
     assert_eq!(drained.drain_reason, "the deployment is being replaced");
     assert_eq!(drained.drained_until_time, done.expire_time);
+    assert!(drained.drained_since_time.is_some());
+    let told = status(&service).await.transitions;
+    assert_eq!(told[0].reason, "an operator drained it: the deployment is being replaced");
     assert_eq!((drained.traffic_share, drained.next_step.as_str()), (0.0, "the drain ends by itself"));
     assert_eq!(drained.next_step_time, done.expire_time);
 
@@ -75,6 +78,7 @@ async fn a_drained_region_takes_no_calls_until_it_is_released() {
     assert_eq!(names(&released.targets), [(P, "gpt-4o")]);
     assert_eq!(served_by(&service).await, P);
     assert_eq!(primary(&service).await.overlay(), pb::Overlay::Unspecified);
+    assert_eq!(status(&service).await.transitions[0].reason, "an operator released it: replaced");
     let released = operator.release(release("")).await.unwrap().into_inner();
     assert_eq!(names(&released.targets), [(P, "text-embedding-3-large"), (P, "solo")], "only what was drained");
 }
@@ -88,6 +92,30 @@ async fn a_drain_ends_by_itself_and_a_later_one_replaces_it() {
     assert!(second.expire_time.unwrap().seconds < first.expire_time.unwrap().seconds - 500);
     eventually("the drain ends", async || served_by(&service).await == P).await;
     assert_eq!(primary(&service).await.overlay(), pb::Overlay::Unspecified);
+    let over = "the drain ended by itself; it was: the deployment is being replaced";
+    eventually("its end is told", async || status(&service).await.transitions[0].reason == over).await;
+}
+
+/// Nobody serves, and no caller can find out why but from the error.
+#[tokio::test]
+async fn callers_of_a_model_that_is_drained_everywhere_are_told_so() {
+    let service = Service::start(Scripted::default()).await;
+    let mut operator = service.operator().await;
+    let first = operator.drain(drain(selector(P, "", "gpt-4o"), 30)).await.unwrap().into_inner();
+    assert_eq!(first.models_without_target, [""; 0], "one is left");
+    let all = operator.drain(drain(selector("", "", "gpt-4o"), 30)).await.unwrap().into_inner();
+    assert_eq!(all.models_without_target, ["gpt-4o"]);
+    let refused = service.inference().await.complete(hi()).await.unwrap_err();
+    assert_eq!(told(&refused), "Unavailable ALL_REGIONS_UNAVAILABLE");
+    let said = refused.message();
+    assert!(said.starts_with("an operator has drained every target that is permitted for model gpt-4o"), "{said}");
+    assert!(said.contains(&format!("{P}/")) && said.contains(&format!("{S}/")) && said.contains(" in 30 s"), "{said}");
+    let wait = refused.get_error_details().retry_info().unwrap().retry_delay.unwrap();
+    assert!((25..=30).contains(&wait.as_secs()), "{wait:?}");
+    operator.drain(drain(selector("", "", "gpt-4o"), 6000)).await.unwrap();
+    let refused = service.inference().await.complete(hi()).await.unwrap_err();
+    let wait = refused.get_error_details().retry_info().unwrap().retry_delay;
+    assert_eq!(wait, Some(Duration::from_secs(60)), "an operator may release one sooner");
 }
 
 #[tokio::test]
@@ -165,11 +193,15 @@ async fn a_validation_answers_with_the_verdict() {
     assert_eq!((state.standing(), state.standing_reason.as_str()), (pb::Standing::Serving, "a test call passed"));
     assert_eq!((state.test_calls, state.passed_test_calls, state.test_call_tokens), (1, 1, 5));
     assert!(state.last_proven_time.is_some());
+    assert_eq!((state.last_test_call_time, state.last_test_call_failure.as_str()), (state.last_proven_time, ""));
     let transitions = status(&service).await.transitions;
     let steps: Vec<_> = transitions.iter().map(|one| (one.to_standing(), one.reason.as_str())).collect();
     assert_eq!(
         steps,
-        [(pb::Standing::Serving, "a test call passed"), (pb::Standing::Suspected, "an operator ordered a validation")],
+        [
+            (pb::Standing::Serving, "a test call passed"),
+            (pb::Standing::Suspected, "an operator ordered a validation: the incident is said to be over")
+        ],
         "newest first"
     );
     assert!(service.upstream.seen().is_empty(), "no caller's call was made for it");
@@ -188,6 +220,8 @@ async fn a_target_that_fails_its_validation_goes_out_and_may_be_tried_again() {
     assert!(state.next_step.starts_with("hold ends; 0 of "), "{}", state.next_step);
     assert!(state.next_step_time.unwrap().seconds > state.standing_since_time.unwrap().seconds + 30);
     assert_eq!(served_by(&service).await, S);
+    assert!(state.last_test_call_time.is_some() && state.last_proven_time.is_none(), "tested, and not proven");
+    assert_eq!(state.last_test_call_failure, "server_error");
 
     service.upstream.clone().with(P, [Says("ready")]);
     let mended = verdict(&service).await;
@@ -195,6 +229,19 @@ async fn a_target_that_fails_its_validation_goes_out_and_may_be_tried_again() {
     let state = primary(&service).await;
     assert_eq!(state.standing(), pb::Standing::Out, "one proof is not a return");
     assert!(state.next_step.starts_with("hold ends; 1 of "), "{}", state.next_step);
+}
+
+/// Nobody asked about those: the answer says that they went out too.
+#[tokio::test]
+async fn a_validation_tells_who_went_out_with_the_one_that_was_meant() {
+    let failing = Scripted::default().with(P, [Fails(FailureKind::ServerError)]);
+    let service = Service::start_as(failing, short_rounds()).await;
+    let request = validate(selector(P, "", "gpt-4o"));
+    let done = service.operator().await.validate(request).await.unwrap().into_inner();
+    assert_eq!(done.verdicts.len(), 1);
+    let mut along = names(&done.taken_along);
+    along.sort_unstable();
+    assert_eq!(along, [(P, "solo"), (P, "text-embedding-3-large")]);
 }
 
 #[tokio::test]
@@ -205,7 +252,8 @@ async fn a_model_without_a_good_target_is_an_alarm() {
     let alarms = status(&service).await.alarms;
     let kinds: Vec<_> = alarms.iter().map(|alarm| (alarm.kind.as_str(), alarm.model.as_str())).collect();
     assert_eq!(kinds, [("no_good_target", "gpt-4o")]);
-    assert!(alarms[0].message.contains("no target of the model is good"));
+    assert!(alarms[0].message.contains("operators have drained every target"), "{}", alarms[0].message);
+    assert!(alarms[0].alarm_time.is_some(), "until when");
     let other = pb::RegionStatusRequest { model: "solo".into(), ..Default::default() };
     let other = service.regions().await.region_status(other).await.unwrap().into_inner();
     assert_eq!(other.alarms, [], "the request asks for another model");

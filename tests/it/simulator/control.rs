@@ -73,3 +73,47 @@ fn settings_read_from_yaml_and_refuse_unknown_keys() {
     assert!(!format!("{settings:?}").contains("[\"k\"]"), "keys do not print");
     assert!(serde_saphyr::from_str::<RegionSettings>("regoin: x").is_err());
 }
+
+/// A reply of one region must not claim to come from another.
+#[test]
+fn a_region_without_a_display_name_shows_its_own() {
+    for (text, shown) in [
+        ("region: francecentral", "France Central"),
+        ("region: mars", "mars"),
+        ("{ region: mars, display_name: Red }", "Red"),
+    ] {
+        let settings: RegionSettings = serde_saphyr::from_str(text).unwrap();
+        assert_eq!(settings.shown_region(), shown, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_would_not_do_what_it_says_is_refused() {
+    let region = start(RegionSettings::default());
+    let url = format!("http://{}/_simulator/faults", region.address());
+    for (rule, said) in [
+        (json!({"fault": {"kind": "reset"}, "ratio": 2}), "`ratio`"),
+        (json!({"fault": {"kind": "reset"}, "ratio": -0.1}), "`ratio`"),
+        (json!({"fault": {"kind": "status", "status": 9999}}), "`status`"),
+        (json!({"fault": {"kind": "latency"}}), "does nothing"),
+    ] {
+        let alone = reqwest::Client::new().post(&url).body(rule.to_string()).send().await.unwrap();
+        let listed = reqwest::Client::new().put(&url).body(json!([rule]).to_string()).send().await.unwrap();
+        for response in [alone, listed] {
+            assert_eq!(response.status(), 400, "{rule}");
+            assert!(response.text().await.unwrap().contains(said), "{rule}");
+        }
+    }
+    assert!(region.faults().active().is_empty(), "nothing was taken");
+}
+
+/// The table in `docs/simulator.md` names every kind there is, and no other.
+#[test]
+fn every_kind_of_fault_is_documented() {
+    let error = serde_json::from_value::<Fault>(json!({ "kind": "?" })).unwrap_err().to_string();
+    let kinds: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert!(kinds.len() > 30, "{error}");
+    let table = include_str!("../../../docs/simulator.md");
+    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(rows, kinds);
+}

@@ -234,9 +234,11 @@ type DrainResponse struct {
 	// The targets concerned.
 	Targets []*TargetName `protobuf:"bytes,1,rep,name=targets,proto3" json:"targets,omitempty"`
 	// When it ends by itself.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Models of those targets that have no target left which takes calls: their callers are refused until one comes back.
+	ModelsWithoutTarget []string `protobuf:"bytes,3,rep,name=models_without_target,json=modelsWithoutTarget,proto3" json:"models_without_target,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *DrainResponse) Reset() {
@@ -279,6 +281,13 @@ func (x *DrainResponse) GetTargets() []*TargetName {
 func (x *DrainResponse) GetExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *DrainResponse) GetModelsWithoutTarget() []string {
+	if x != nil {
+		return x.ModelsWithoutTarget
 	}
 	return nil
 }
@@ -443,7 +452,9 @@ func (x *ValidateRequest) GetReason() string {
 type ValidateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One for each target concerned.
-	Verdicts      []*TargetVerdict `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	Verdicts []*TargetVerdict `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	// Targets that the selector does not name and that went out meanwhile, since the whole resource was found down.
+	TakenAlong    []*TargetName `protobuf:"bytes,2,rep,name=taken_along,json=takenAlong,proto3" json:"taken_along,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -481,6 +492,13 @@ func (*ValidateResponse) Descriptor() ([]byte, []int) {
 func (x *ValidateResponse) GetVerdicts() []*TargetVerdict {
 	if x != nil {
 		return x.Verdicts
+	}
+	return nil
+}
+
+func (x *ValidateResponse) GetTakenAlong() []*TargetName {
+	if x != nil {
+		return x.TakenAlong
 	}
 	return nil
 }
@@ -589,11 +607,12 @@ const file_sealane_v1_operator_proto_rawDesc = "" +
 	"\fDrainRequest\x126\n" +
 	"\bselector\x18\x01 \x01(\v2\x1a.sealane.v1.TargetSelectorR\bselector\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x125\n" +
-	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\"~\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration\"\xb2\x01\n" +
 	"\rDrainResponse\x120\n" +
 	"\atargets\x18\x01 \x03(\v2\x16.sealane.v1.TargetNameR\atargets\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"`\n" +
+	"expireTime\x122\n" +
+	"\x15models_without_target\x18\x03 \x03(\tR\x13modelsWithoutTarget\"`\n" +
 	"\x0eReleaseRequest\x126\n" +
 	"\bselector\x18\x01 \x01(\v2\x1a.sealane.v1.TargetSelectorR\bselector\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"C\n" +
@@ -601,9 +620,11 @@ const file_sealane_v1_operator_proto_rawDesc = "" +
 	"\atargets\x18\x01 \x03(\v2\x16.sealane.v1.TargetNameR\atargets\"a\n" +
 	"\x0fValidateRequest\x126\n" +
 	"\bselector\x18\x01 \x01(\v2\x1a.sealane.v1.TargetSelectorR\bselector\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"I\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x82\x01\n" +
 	"\x10ValidateResponse\x125\n" +
-	"\bverdicts\x18\x01 \x03(\v2\x19.sealane.v1.TargetVerdictR\bverdicts\"\xbc\x01\n" +
+	"\bverdicts\x18\x01 \x03(\v2\x19.sealane.v1.TargetVerdictR\bverdicts\x127\n" +
+	"\vtaken_along\x18\x02 \x03(\v2\x16.sealane.v1.TargetNameR\n" +
+	"takenAlong\"\xbc\x01\n" +
 	"\rTargetVerdict\x12.\n" +
 	"\x06target\x18\x01 \x01(\v2\x16.sealane.v1.TargetNameR\x06target\x12\x16\n" +
 	"\x06passed\x18\x02 \x01(\bR\x06passed\x12\x1d\n" +
@@ -651,18 +672,19 @@ var file_sealane_v1_operator_proto_depIdxs = []int32{
 	1,  // 5: sealane.v1.ReleaseResponse.targets:type_name -> sealane.v1.TargetName
 	0,  // 6: sealane.v1.ValidateRequest.selector:type_name -> sealane.v1.TargetSelector
 	8,  // 7: sealane.v1.ValidateResponse.verdicts:type_name -> sealane.v1.TargetVerdict
-	1,  // 8: sealane.v1.TargetVerdict.target:type_name -> sealane.v1.TargetName
-	2,  // 9: sealane.v1.OperatorService.Drain:input_type -> sealane.v1.DrainRequest
-	4,  // 10: sealane.v1.OperatorService.Release:input_type -> sealane.v1.ReleaseRequest
-	6,  // 11: sealane.v1.OperatorService.Validate:input_type -> sealane.v1.ValidateRequest
-	3,  // 12: sealane.v1.OperatorService.Drain:output_type -> sealane.v1.DrainResponse
-	5,  // 13: sealane.v1.OperatorService.Release:output_type -> sealane.v1.ReleaseResponse
-	7,  // 14: sealane.v1.OperatorService.Validate:output_type -> sealane.v1.ValidateResponse
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	1,  // 8: sealane.v1.ValidateResponse.taken_along:type_name -> sealane.v1.TargetName
+	1,  // 9: sealane.v1.TargetVerdict.target:type_name -> sealane.v1.TargetName
+	2,  // 10: sealane.v1.OperatorService.Drain:input_type -> sealane.v1.DrainRequest
+	4,  // 11: sealane.v1.OperatorService.Release:input_type -> sealane.v1.ReleaseRequest
+	6,  // 12: sealane.v1.OperatorService.Validate:input_type -> sealane.v1.ValidateRequest
+	3,  // 13: sealane.v1.OperatorService.Drain:output_type -> sealane.v1.DrainResponse
+	5,  // 14: sealane.v1.OperatorService.Release:output_type -> sealane.v1.ReleaseResponse
+	7,  // 15: sealane.v1.OperatorService.Validate:output_type -> sealane.v1.ValidateResponse
+	13, // [13:16] is the sub-list for method output_type
+	10, // [10:13] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_sealane_v1_operator_proto_init() }

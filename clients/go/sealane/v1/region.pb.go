@@ -222,7 +222,8 @@ type RegionStatusResponse struct {
 	// Calls of pinned workflows that were served outside their region since the service started, by the reason of the
 	// attempt that served them, in lower case, such as `rescue` or `spill`. Reasons that never occurred are left out.
 	OffPinCalls map[string]int64 `protobuf:"bytes,7,rep,name=off_pin_calls,json=offPinCalls,proto3" json:"off_pin_calls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// Tokens that background test calls may still cost today. Validations and returns are not held back by it.
+	// Tokens that background test calls may still cost now: what is left of the day's budget, which refills evenly over
+	// the day. Validations and returns are not held back by it.
 	TestCallTokensLeft int64 `protobuf:"varint,8,opt,name=test_call_tokens_left,json=testCallTokensLeft,proto3" json:"test_call_tokens_left,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -432,9 +433,11 @@ type RegionState struct {
 	// Configured data boundary label, such as `eu`; empty if it has none.
 	DataBoundary string `protobuf:"bytes,2,opt,name=data_boundary,json=dataBoundary,proto3" json:"data_boundary,omitempty"`
 	// Every deployment configured in it, by model and resource.
-	Targets       []*TargetState `protobuf:"bytes,3,rep,name=targets,proto3" json:"targets,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Targets []*TargetState `protobuf:"bytes,3,rep,name=targets,proto3" json:"targets,omitempty"`
+	// Workflows that are pinned to it, whatever their model.
+	PinnedWorkflows int32 `protobuf:"varint,4,opt,name=pinned_workflows,json=pinnedWorkflows,proto3" json:"pinned_workflows,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RegionState) Reset() {
@@ -486,6 +489,13 @@ func (x *RegionState) GetTargets() []*TargetState {
 		return x.Targets
 	}
 	return nil
+}
+
+func (x *RegionState) GetPinnedWorkflows() int32 {
+	if x != nil {
+		return x.PinnedWorkflows
+	}
+	return 0
 }
 
 // One model's route.
@@ -650,8 +660,16 @@ type TargetState struct {
 	MisconfiguredSinceTime *timestamppb.Timestamp `protobuf:"bytes,33,opt,name=misconfigured_since_time,json=misconfiguredSinceTime,proto3" json:"misconfigured_since_time,omitempty"`
 	// `OVERLAY_QUARANTINED` only: since when.
 	QuarantinedSinceTime *timestamppb.Timestamp `protobuf:"bytes,34,opt,name=quarantined_since_time,json=quarantinedSinceTime,proto3" json:"quarantined_since_time,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// When the last deep test call ended that was made, however it ended; unset if none has ended.
+	LastTestCallTime *timestamppb.Timestamp `protobuf:"bytes,35,opt,name=last_test_call_time,json=lastTestCallTime,proto3" json:"last_test_call_time,omitempty"`
+	// A short stable word for how that call failed, such as `server_error`; empty if it passed.
+	LastTestCallFailure string `protobuf:"bytes,36,opt,name=last_test_call_failure,json=lastTestCallFailure,proto3" json:"last_test_call_failure,omitempty"`
+	// HTTP status of `last_failure`; 0 if it had none.
+	LastFailureHttpStatus int32 `protobuf:"varint,37,opt,name=last_failure_http_status,json=lastFailureHttpStatus,proto3" json:"last_failure_http_status,omitempty"`
+	// `OVERLAY_DRAINED` only: since when.
+	DrainedSinceTime *timestamppb.Timestamp `protobuf:"bytes,38,opt,name=drained_since_time,json=drainedSinceTime,proto3" json:"drained_since_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *TargetState) Reset() {
@@ -922,6 +940,34 @@ func (x *TargetState) GetQuarantinedSinceTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *TargetState) GetLastTestCallTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTestCallTime
+	}
+	return nil
+}
+
+func (x *TargetState) GetLastTestCallFailure() string {
+	if x != nil {
+		return x.LastTestCallFailure
+	}
+	return ""
+}
+
+func (x *TargetState) GetLastFailureHttpStatus() int32 {
+	if x != nil {
+		return x.LastFailureHttpStatus
+	}
+	return 0
+}
+
+func (x *TargetState) GetDrainedSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DrainedSinceTime
+	}
+	return nil
+}
+
 // What somebody should look at.
 type Alarm struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1026,7 +1072,7 @@ func (x *Alarm) GetAlarmTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// A standing that changed.
+// A standing that changed, or a drain that began or ended; the standing is then the same before and after.
 type Transition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When.
@@ -1161,11 +1207,12 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12<\n" +
 	"\fmax_interval\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vmaxInterval\"U\n" +
 	"\x19WatchRegionStatusResponse\x128\n" +
-	"\x06status\x18\x01 \x01(\v2 .sealane.v1.RegionStatusResponseR\x06status\"}\n" +
+	"\x06status\x18\x01 \x01(\v2 .sealane.v1.RegionStatusResponseR\x06status\"\xa8\x01\n" +
 	"\vRegionState\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12#\n" +
 	"\rdata_boundary\x18\x02 \x01(\tR\fdataBoundary\x121\n" +
-	"\atargets\x18\x03 \x03(\v2\x17.sealane.v1.TargetStateR\atargets\"\xef\x01\n" +
+	"\atargets\x18\x03 \x03(\v2\x17.sealane.v1.TargetStateR\atargets\x12)\n" +
+	"\x10pinned_workflows\x18\x04 \x01(\x05R\x0fpinnedWorkflows\"\xef\x01\n" +
 	"\n" +
 	"ModelState\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12#\n" +
@@ -1173,7 +1220,7 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x0factive_resource\x18\x03 \x01(\tR\x0eactiveResource\x12+\n" +
 	"\x11active_deployment\x18\x04 \x01(\tR\x10activeDeployment\x12%\n" +
 	"\x0eready_standbys\x18\x05 \x01(\x05R\rreadyStandbys\x12)\n" +
-	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\xfc\r\n" +
+	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\xff\x0f\n" +
 	"\vTargetState\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1e\n" +
@@ -1214,7 +1261,11 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x11passed_test_calls\x18\x1f \x01(\x03R\x0fpassedTestCalls\x12!\n" +
 	"\fdrain_reason\x18  \x01(\tR\vdrainReason\x12T\n" +
 	"\x18misconfigured_since_time\x18! \x01(\v2\x1a.google.protobuf.TimestampR\x16misconfiguredSinceTime\x12P\n" +
-	"\x16quarantined_since_time\x18\" \x01(\v2\x1a.google.protobuf.TimestampR\x14quarantinedSinceTimeB\x17\n" +
+	"\x16quarantined_since_time\x18\" \x01(\v2\x1a.google.protobuf.TimestampR\x14quarantinedSinceTime\x12I\n" +
+	"\x13last_test_call_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\x10lastTestCallTime\x123\n" +
+	"\x16last_test_call_failure\x18$ \x01(\tR\x13lastTestCallFailure\x127\n" +
+	"\x18last_failure_http_status\x18% \x01(\x05R\x15lastFailureHttpStatus\x12H\n" +
+	"\x12drained_since_time\x18& \x01(\v2\x1a.google.protobuf.TimestampR\x10drainedSinceTimeB\x17\n" +
 	"\x15_recent_success_ratioB\x15\n" +
 	"\x13_remaining_requestsB\x13\n" +
 	"\x11_remaining_tokens\"\xda\x01\n" +
@@ -1313,19 +1364,21 @@ var file_sealane_v1_region_proto_depIdxs = []int32{
 	12, // 20: sealane.v1.TargetState.last_proven_time:type_name -> google.protobuf.Timestamp
 	12, // 21: sealane.v1.TargetState.misconfigured_since_time:type_name -> google.protobuf.Timestamp
 	12, // 22: sealane.v1.TargetState.quarantined_since_time:type_name -> google.protobuf.Timestamp
-	12, // 23: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
-	12, // 24: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
-	0,  // 25: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
-	0,  // 26: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
-	2,  // 27: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
-	4,  // 28: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
-	3,  // 29: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
-	5,  // 30: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
-	29, // [29:31] is the sub-list for method output_type
-	27, // [27:29] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	12, // 23: sealane.v1.TargetState.last_test_call_time:type_name -> google.protobuf.Timestamp
+	12, // 24: sealane.v1.TargetState.drained_since_time:type_name -> google.protobuf.Timestamp
+	12, // 25: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
+	12, // 26: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
+	0,  // 27: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
+	0,  // 28: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
+	2,  // 29: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
+	4,  // 30: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
+	3,  // 31: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
+	5,  // 32: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
+	31, // [31:33] is the sub-list for method output_type
+	29, // [29:31] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_sealane_v1_region_proto_init() }

@@ -127,7 +127,7 @@ fn what_was_drained_in_the_pause_gets_no_second_attempt() {
     }
     let Decision::Wait { until } = router.choose(&mut call, at(1)) else { panic!() };
     for region in ["swc", "weu"] {
-        router.drain(&Selector { region: Some(region.into()), ..Selector::default() }, at(600), &"x".into());
+        router.drain(&Selector { region: Some(region.into()), ..Selector::default() }, at(600), &"x".into(), at(1));
     }
     assert!(matches!(router.choose(&mut call, until), Decision::GiveUp(_)));
 }
@@ -186,7 +186,7 @@ fn a_failure_is_told_once_and_not_of_the_time_before_the_return() {
 #[test]
 fn an_hour_of_refused_connections_is_counted_without_end() {
     let mut router = prompt(vec![target(0), target(1)]);
-    router.signal(0, &Signal::Ordered, at(1));
+    router.signal(0, &Signal::Ordered("a look".into()), at(1));
     for second in 2..3600 {
         for order in router.due(at(second)).tests {
             let refused = order.target.target().id.0 == 0;
@@ -202,7 +202,7 @@ fn an_operator_who_looks_closely_does_not_deafen_the_detectors() {
     let primary = Selector { region: Some("swc".into()), ..Selector::default() };
     for round in 0..6 {
         let now = at(1 + round * 4);
-        router.order_validation(&primary, now);
+        router.order_validation(&primary, &"a look".into(), now);
         for order in deep(&mut router, now) {
             router.tested(&order, &passed(), now);
         }

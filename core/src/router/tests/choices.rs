@@ -2,17 +2,17 @@
 use super::*;
 
 fn out(router: &mut Router, id: usize, proofs: u8) {
-    let machine = Machine::restored(1, secs(60), at(0), &router.thresholds);
+    let machine = Machine::restored(1, secs(60), at(0), at(0), &router.thresholds);
     router.health[id].machine = Machine { phase: Phase::Out { hold_until: at(60), proofs }, ..machine };
 }
 
 fn suspect(router: &mut Router, id: usize, now: Moment) {
-    router.signal(id, &Signal::Ordered, now);
+    router.signal(id, &Signal::Ordered("a look".into()), now);
 }
 
 fn drain(router: &mut Router, region: &str, until: Moment) {
     let selector = Selector { region: Some(region.into()), ..Selector::default() };
-    router.drain(&selector, until, &"maintenance".into());
+    router.drain(&selector, until, &"maintenance".into(), at(0));
 }
 
 fn call_with(router: &Router, options: RoutingOptions, now: Moment) -> Call {
@@ -156,7 +156,7 @@ fn a_sole_permitted_target_is_used_at_any_standing_up_to_its_room() {
     assert_eq!(choices[..6], ["swc route"; 6]);
     assert_eq!(choices[6], "wait", "for room");
     drain(&mut router, "swc", at(99));
-    assert_eq!(chosen(&mut router, only, at(0)), "Unavailable", "an operator's word is obeyed");
+    assert_eq!(chosen(&mut router, only, at(0)), "Drained", "an operator's word is obeyed");
 }
 
 #[test]

@@ -41,9 +41,9 @@ fn fields_of_a_selector_narrow_each_other() {
 fn a_drain_ends_by_itself_or_by_release() {
     let mut router = plain(2);
     let revision = router.revision();
-    assert_eq!(names(&router.drain(&region("swc"), at(60), &"repairs".into())), ["swc"]);
+    assert_eq!(names(&router.drain(&region("swc"), at(60), &"repairs".into(), at(0))), ["swc"]);
     assert!(router.revision() > revision, "those who watch are told");
-    let drained = Overlay::Drained { until: at(60), reason: "repairs".into() };
+    let drained = Overlay::Drained { since: at(0), until: at(60), reason: "repairs".into() };
     let view = router.snapshot(at(1)).targets.remove(0);
     assert_eq!((view.overlay, view.share, view.next), (Some(drained), 0.0, Some((NextStep::DrainEnds, at(60)))));
     assert_eq!(&*router.snapshot(at(1)).models[0].active.as_ref().unwrap().region, "weu");
@@ -52,12 +52,51 @@ fn a_drain_ends_by_itself_or_by_release() {
     router.due(at(60));
     assert_eq!(router.snapshot(at(60)).targets[0].overlay, None);
 
-    router.drain(&region("swc"), at(600), &"more repairs".into());
-    assert_eq!(names(&router.release(&Selector::default())), ["swc"], "only what was drained");
+    router.drain(&region("swc"), at(600), &"more repairs".into(), at(60));
+    router.drain(&region("swc"), at(700), &"still more".into(), at(61));
+    let Some(Overlay::Drained { since, .. }) = router.snapshot(at(61)).targets[0].overlay else { panic!() };
+    assert_eq!(since, at(60), "an order that follows another without a gap");
+    assert_eq!(
+        names(&router.release(&Selector::default(), &"repaired".into(), at(62))),
+        ["swc"],
+        "only what was drained"
+    );
     assert_eq!(router.snapshot(at(61)).targets[0].overlay, None);
     let revision = router.revision();
-    assert!(router.release(&region("mars")).is_empty());
+    assert!(router.release(&region("mars"), &"repaired".into(), at(62)).is_empty());
     assert_eq!(router.revision(), revision, "nothing happened");
+    let told = router.snapshot(at(63)).transitions;
+    let told: Vec<_> = told.iter().map(|one| (one.at, one.from, one.to, one.cause.to_string())).collect();
+    let serving = Standing::Serving;
+    let expected = [
+        (at(62), "an operator released it: repaired"),
+        (at(61), "an operator drained it: still more"),
+        (at(60), "an operator drained it: more repairs"),
+        (at(60), "the drain ended by itself; it was: repairs"),
+        (at(0), "an operator drained it: repairs"),
+    ];
+    assert_eq!(told, expected.map(|(at, cause)| (at, serving, serving, cause.to_owned())), "newest first");
+}
+
+/// Callers are told that people did this, and for how long; so are those on call.
+#[test]
+fn a_model_whose_every_target_is_drained_is_no_outage() {
+    let mut router = plain(2);
+    let first = router.drain(&region("swc"), at(60), &"repairs".into(), at(0));
+    assert_eq!(router.without_good_target(&first), [], "one target is left");
+    let second = router.drain(&region("weu"), at(90), &"more repairs".into(), at(0));
+    assert_eq!(router.without_good_target(&second), ["gpt-4o".into()]);
+    let alarms = router.snapshot(at(10)).alarms;
+    assert_eq!(alarms, [Alarm::NoGoodTarget { model: "gpt-4o".into(), drained_until: Some(at(60)) }]);
+    let mut call = Call::new(terms(&router, at(40)), at(10));
+    let Decision::GiveUp(GiveUp::Drained { targets, ends_in }) = router.choose(&mut call, at(10)) else { panic!() };
+    assert_eq!((names(&targets), ends_in), (vec!["swc", "weu"], secs(50)));
+
+    let mut router = plain(2);
+    router.drain(&region("swc"), at(60), &"repairs".into(), at(0));
+    router.signal(1, &Signal::ResourceDown, at(1));
+    let alarms = router.snapshot(at(10)).alarms;
+    assert_eq!(alarms, [Alarm::NoGoodTarget { model: "gpt-4o".into(), drained_until: None }], "one is out");
 }
 
 #[test]
@@ -70,7 +109,7 @@ fn a_validation_reports_what_its_test_calls_said() {
     ] {
         let start = router.snapshot(at(0)).transitions.first().map_or(100, |last| last.at.since_origin().as_secs() + 1);
         let before = router.report(&selector, at(start)).remove(0);
-        assert_eq!(names(&router.order_validation(&selector, at(start))), ["swc"]);
+        assert_eq!(names(&router.order_validation(&selector, &"a look".into(), at(start))), ["swc"]);
         assert!(router.report(&selector, at(start))[0].busy, "a verdict is due");
         answer(&mut router, &result, start..start + 4);
         let after = router.report(&selector, at(start + 4)).remove(0);
@@ -85,9 +124,9 @@ fn a_validation_reports_what_its_test_calls_said() {
 fn a_target_that_no_policy_permits_is_not_put_to_the_test() {
     let policy = Policy { regions: vec!["weu".into()], ..Policy::unrestricted() };
     let mut router = plain(2).serving_policies(vec![Arc::new(policy)]);
-    router.order_validation(&region("swc"), at(100));
+    router.order_validation(&region("swc"), &"a look".into(), at(100));
     assert_eq!(router.snapshot(at(100)).targets[0].standing, Standing::Serving);
-    router.order_validation(&region("weu"), at(100));
+    router.order_validation(&region("weu"), &"a look".into(), at(100));
     assert_eq!(router.snapshot(at(100)).targets[1].standing, Standing::Suspected);
 }
 
@@ -98,10 +137,10 @@ fn an_operator_drains_releases_and_validates_what_is_selected() {
     let mini = Selector { model: Some("mini".into()), ..Selector::default() };
     let names = |targets: Vec<Arc<Target>>| targets.iter().map(|target| target.id.0).collect::<Vec<_>>();
     let revision = router.revision();
-    assert_eq!(names(router.drain(&swc, at(60), &"maintenance".into())), [0, 1]);
+    assert_eq!(names(router.drain(&swc, at(60), &"maintenance".into(), at(0))), [0, 1]);
     assert!(router.revision() > revision);
     assert_eq!(router.snapshot(at(0)).targets[0].next, Some((NextStep::DrainEnds, at(60))));
-    assert_eq!(names(router.release(&mini)), [1], "only what was drained is released");
+    assert_eq!(names(router.release(&mini, &"done".into(), at(0))), [1], "only what was drained is released");
     router.due(at(59));
     assert!(router.health[0].drained.is_some());
     router.last_due = None;
@@ -109,10 +148,10 @@ fn an_operator_drains_releases_and_validates_what_is_selected() {
     assert!(router.health[0].drained.is_none());
     let nothing = Selector { region: Some("nowhere".into()), ..Selector::default() };
     let revision = router.revision();
-    assert_eq!(names(router.drain(&nothing, at(60), &"maintenance".into())), [0u16; 0]);
+    assert_eq!(names(router.drain(&nothing, at(60), &"maintenance".into(), at(60))), [0u16; 0]);
     assert_eq!(router.revision(), revision);
     router.signal(2, &Signal::ResourceDown, at(61));
-    assert_eq!(names(router.order_validation(&Selector::default(), at(61))), [0, 1, 2, 3]);
+    assert_eq!(names(router.order_validation(&Selector::default(), &"a look".into(), at(61))), [0, 1, 2, 3]);
     assert_eq!(standings(&router), ["suspected", "suspected", "out", "suspected"]);
     assert_eq!(router.health[2].tests.next, at(61), "one that is out is asked at once");
     assert!(router.report(&Selector::default(), at(61)).iter().all(|report| report.busy));

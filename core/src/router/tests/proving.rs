@@ -46,7 +46,7 @@ pub(super) fn serve_live(router: &mut Router, id: usize, now: Moment) {
 
 /// Runs a whole validation of the target, each test call answered as `answer` says of its target.
 pub(super) fn validate(router: &mut Router, id: usize, from: u64, answer: impl Fn(u16) -> TestResult) {
-    router.signal(id, &Signal::Ordered, at(from));
+    router.signal(id, &Signal::Ordered("a look".into()), at(from));
     for second in from..from + 4 {
         for order in deep(router, at(second)) {
             let result = answer(order.target.target().id.0);
@@ -182,14 +182,14 @@ fn test_calls_go_only_where_some_policy_permits() {
     let mut router = prompt(vec![target(0), target(1)]).serving_policies(vec![Arc::new(weu)]);
     let orders = router.due(at(0)).tests;
     assert!(!orders.is_empty() && orders.iter().all(|order| &*order.target.target().region == "weu"));
-    router.signal(0, &Signal::Ordered, at(0));
+    router.signal(0, &Signal::Ordered("a look".into()), at(0));
     assert!(deep(&mut router, at(0)).is_empty(), "not even in a validation");
 }
 
 #[test]
 fn a_validation_is_three_calls_a_second_apart_the_second_on_a_fresh_connection() {
     let mut router = prompt(vec![target(0)]);
-    router.signal(0, &Signal::Ordered, at(0));
+    router.signal(0, &Signal::Ordered("a look".into()), at(0));
     let mut made = vec![];
     for tenth in 0..60u64 {
         let now = at(0) + Duration::from_millis(tenth * 100);
@@ -203,7 +203,7 @@ fn a_validation_is_three_calls_a_second_apart_the_second_on_a_fresh_connection()
 fn a_validation_also_asks_the_siblings_and_the_standby() {
     let mut router = prompt(estate());
     router.health.iter_mut().for_each(|health| health.tests.next = at(100));
-    router.signal(0, &Signal::Ordered, at(1));
+    router.signal(0, &Signal::Ordered("a look".into()), at(1));
     let told: Vec<_> =
         deep(&mut router, at(1)).iter().map(|order| (order.target.target().id.0, order.purpose)).collect();
     let comparison = TestPurpose::Comparison { of: TargetId(0) };
@@ -218,7 +218,7 @@ fn a_standby_that_was_proven_a_second_ago_is_not_asked_again_but_a_sibling_is() 
         router.health.iter_mut().for_each(|health| health.last_success = Some(at(10)));
         router.due(at(10));
         let now = at(11) + Duration::from_millis(proven);
-        router.signal(0, &Signal::Ordered, now);
+        router.signal(0, &Signal::Ordered("a look".into()), now);
         assert_eq!(places(&deep(&mut router, now)), asked, "{now:?}");
     }
 }
@@ -229,7 +229,7 @@ fn a_comparison_waits_for_the_call_before_it_and_lapses_with_its_validation() {
     let background = deep(&mut router, at(0));
     assert_eq!(places(&background), [0, 1, 2, 3]);
     router.health.iter_mut().for_each(|health| health.tests.next = at(100));
-    router.signal(0, &Signal::Ordered, at(1));
+    router.signal(0, &Signal::Ordered("a look".into()), at(1));
     assert_eq!(places(&deep(&mut router, at(1))), [0], "what began before the trouble says nothing of it");
     router.tested(&background[2], &passed(), at(2));
     assert_eq!(places(&deep(&mut router, at(2))), [0, 2]);
@@ -331,4 +331,35 @@ fn a_standby_unproven_for_ninety_seconds_is_an_alarm_and_a_primary_is_not() {
     let mut proven = plain(2);
     proven.health[1].tests.passed(secs(1), 20, at(60));
     assert_eq!(proven.snapshot(at(91)).alarms, []);
+}
+
+/// A success that came before the trouble, or belongs to a call that began before it, contradicts no test call.
+#[test]
+fn failing_test_calls_are_an_alarm_only_where_live_traffic_succeeds_since() {
+    let mut router = prompt(estate());
+    let alarms = |router: &Router, second| {
+        let alarms = router.snapshot(at(second)).alarms;
+        alarms.iter().filter(|alarm| matches!(alarm, Alarm::TestsFailing { .. })).count()
+    };
+    serve_live(&mut router, 0, at(39));
+    let terms = CallTerms { route: Arc::clone(&router.routes().all()[0]), ..terms(&router, at(130)) };
+    let mut long = Call::new(terms, at(99));
+    let Decision::Try { ticket, .. } = router.choose(&mut long, at(99)) else { panic!() };
+    router.health[0].tests.next = at(100);
+    let order = deep(&mut router, at(100)).into_iter().find(|order| order.target.target().id == TargetId(0)).unwrap();
+    router.tested(&order, &fails(REFUSED), at(100));
+    assert_eq!(alarms(&router, 100), 0, "all that is known of live traffic is older");
+    router.observe(&mut long, ticket, &served(), at(101));
+    assert_eq!(alarms(&router, 101), 0, "that call began before");
+    serve_live(&mut router, 0, at(102));
+    assert_eq!(alarms(&router, 102), 1);
+    assert_eq!(alarms(&router, 102 + 61), 0, "that is long ago by now");
+    let view = router.snapshot(at(103)).targets.remove(0);
+    assert_eq!((view.last_test, view.last_test_passed), (Some((at(100), Some("connection_refused"))), None));
+    router.last_due = None;
+    router.health[0].tests.next = at(170);
+    let order = deep(&mut router, at(170)).into_iter().find(|order| order.target.target().id == TargetId(0)).unwrap();
+    router.tested(&order, &passed(), at(170));
+    assert_eq!(alarms(&router, 170), 0, "the next one passed");
+    assert_eq!(router.snapshot(at(170)).targets[0].last_test, Some((at(170), None)));
 }

@@ -36,7 +36,7 @@ fn an_alarm_alone_moves_nothing_and_stands_until_it_is_released() {
     let target = Arc::clone(&snapshot.targets[0].target);
     let alarm = Alarm::Mismatch { target, mismatch: Mismatch::Spillover, since: at(5), quarantined: false };
     assert_eq!((snapshot.alarms.as_slice(), &snapshot.targets[0].overlay), ([alarm].as_slice(), &None));
-    assert_eq!(router.release(&Selector::default()).len(), 1);
+    assert_eq!(router.release(&Selector::default(), &"mended".into(), at(0)).len(), 1);
     assert!(router.snapshot(at(10)).alarms.is_empty());
     assert!(!router.mismatched(TargetId(9), &elsewhere(), at(11)), "no such target");
 }
@@ -71,7 +71,7 @@ fn a_quarantined_target_takes_no_call_until_it_is_released() {
             }
         }
     }
-    assert_eq!(router.release(&Selector::default()).len(), 1);
+    assert_eq!(router.release(&Selector::default(), &"mended".into(), at(0)).len(), 1);
     assert_eq!(region_tried(&mut router, at(60)), Ok("swc".into()));
 }
 
@@ -87,9 +87,9 @@ fn a_sole_target_is_quarantined_all_the_same_and_gets_no_test_calls() {
     for second in 2..200 {
         assert_eq!(router.due(at(second)).tests, [], "at {second} s");
     }
-    assert!(router.order_validation(&Selector::default(), at(200)).len() == 1);
+    assert!(router.order_validation(&Selector::default(), &"a look".into(), at(200)).len() == 1);
     assert_eq!(router.due(at(200)).tests, []);
-    router.release(&Selector::default());
+    router.release(&Selector::default(), &"mended".into(), at(0));
     assert_eq!(region_tried(&mut router, at(201)), Ok("swc".into()));
 }
 

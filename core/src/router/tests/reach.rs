@@ -26,7 +26,7 @@ fn no_connection_takes_silent_siblings_along_but_none_that_passed() {
         let mut router = prompt(estate());
         validate(&mut router, 2, 1, |_| passed());
         router.last_due = None;
-        router.signal(0, &Signal::Ordered, at(20));
+        router.signal(0, &Signal::Ordered("a look".into()), at(20));
         for second in 20..24 {
             // Nobody answers for the sibling; the standby passes.
             for order in deep(&mut router, at(second)) {
@@ -78,7 +78,7 @@ fn what_was_unreachable_long_ago_says_nothing_of_now() {
 fn a_frozen_process_forgets_what_it_saw_and_blames_nobody() {
     let mut router = prompt(vec![target(0), target(1)]);
     router.due(at(0));
-    router.signal(0, &Signal::Ordered, at(0));
+    router.signal(0, &Signal::Ordered("a look".into()), at(0));
     router.due(at(6));
     assert_eq!(router.health[0].cause, Some(Cause::OwnFault), "the window ended while nobody looked");
     assert_eq!(router.snapshot(at(6)).alarms, [Alarm::Frozen { until: at(11) }]);

@@ -194,9 +194,9 @@ impl Case {
             14 => {
                 let selector = Selector { region: Some(self.chance.pick(&REGIONS).to_string()), ..Selector::default() };
                 match self.chance.below(3) {
-                    0 => drop(self.router.drain(&selector, self.now + secs(30), &"case".into())),
-                    1 => drop(self.router.release(&selector)),
-                    _ => drop(self.router.order_validation(&selector, self.now)),
+                    0 => drop(self.router.drain(&selector, self.now + secs(30), &"case".into(), self.now)),
+                    1 => drop(self.router.release(&selector, &"case".into(), self.now)),
+                    _ => drop(self.router.order_validation(&selector, &"case".into(), self.now)),
                 }
             }
             _ if self.chance.one_in(3) => self.restart(),

@@ -154,15 +154,15 @@ impl World {
             }
             Event::Drain(target, span) => {
                 let selector = Selector { region: Some(REGIONS[*target].into()), ..Selector::default() };
-                self.router.drain(&selector, self.now + secs(*span), &"maintenance".into());
+                self.router.drain(&selector, self.now + secs(*span), &"maintenance".into(), self.now);
             }
             Event::Release(target) => {
                 let selector = Selector { region: Some(REGIONS[*target].into()), ..Selector::default() };
-                self.router.release(&selector);
+                self.router.release(&selector, &"done".into(), self.now);
             }
             Event::Validate(target) => {
                 let selector = Selector { region: Some(REGIONS[*target].into()), ..Selector::default() };
-                self.router.order_validation(&selector, self.now);
+                self.router.order_validation(&selector, &"a look".into(), self.now);
             }
             Event::Restart => return self.restart(),
         }
@@ -307,7 +307,7 @@ impl World {
                 ),
                 (Standing::Out { .. }, Standing::Returning { step }) => {
                     prop_assert_eq!(step, 0);
-                    prop_assert!(matches!(cause, Cause::HoldOver { proofs: 6.. }), "six proofs (12)");
+                    prop_assert!(matches!(cause, Cause::HoldOver { proofs: 6.., .. }), "six proofs (12)");
                     let hold = self.router.thresholds.recovery.hold_at(from.level, -1000);
                     prop_assert!(held >= hold, "held {:?} of {:?} (12)", held, hold);
                 }

@@ -2,7 +2,7 @@
 use super::*;
 
 fn suspect(router: &mut Router, index: usize, now: Moment) {
-    router.signal(index, &Signal::Ordered, now);
+    router.signal(index, &Signal::Ordered("a look".into()), now);
 }
 
 fn begin(router: &mut Router) -> (Call, Ticket, String) {
@@ -64,7 +64,10 @@ fn nothing_is_sent_to_a_removed_target_and_nothing_is_said_of_it() {
         assert!(due.tests.iter().all(|order| &*order.target.target().region == "swc"), "at {second} s");
     }
     assert_eq!(shown(&router), ["swc 1"]);
-    assert_eq!(router.drain(&Selector { region: Some("weu".into()), ..Selector::default() }, at(9), &"".into()), []);
+    assert_eq!(
+        router.drain(&Selector { region: Some("weu".into()), ..Selector::default() }, at(9), &"".into(), at(0)),
+        []
+    );
     reconfigure(&mut router, vec![target(0), target(1)]);
     assert_eq!(shown(&router), ["swc 1", "weu 2"], "and it may come back");
 }

@@ -99,7 +99,7 @@ fn a_snapshot_counts_what_happened_and_shows_who_is_next() {
     let seen = router.snapshot(at(2));
     let [swc, weu] = &seen.targets[..] else { panic!() };
     assert_eq!((swc.priority, swc.in_flight, swc.served, swc.failed, swc.recent), (1, 0, 0, 1, (0, 1)));
-    assert_eq!(swc.last_failure, Some((at(1), FailureKind::ServerError)));
+    assert_eq!(swc.last_failure, Some((at(1), FailureKind::ServerError, None)));
     assert_eq!((weu.priority, weu.served, weu.failed, weu.recent), (2, 1, 0, (1, 0)));
     assert_eq!((weu.last_success, weu.latency), (Some(at(2)), Some((secs(1), secs(1)))));
     assert_eq!(&*seen.models[0].active.as_ref().unwrap().region, "swc");
@@ -193,7 +193,7 @@ fn every_alarm_has_its_word() {
         Alarm::TestRefused { target: target() },
         Alarm::TestsFailing { target: target() },
         Alarm::Unproven { target: target() },
-        Alarm::NoGoodTarget { model: "gpt-4o".into() },
+        Alarm::NoGoodTarget { model: "gpt-4o".into(), drained_until: None },
         Alarm::TestBudgetSpent,
     ];
     assert_eq!(all.each_ref().map(Alarm::as_str), Alarm::KINDS);

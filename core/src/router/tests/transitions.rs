@@ -75,8 +75,8 @@ fn from_serving() {
         (serving(), suspicion(), CALM, "suspected: 5 failures in a row, the last: unavailable"),
         (serving(), suspicion(), OWN_FAULT, "serving, as before"),
         (cooling_off(), suspicion(), CALM, "serving, as before"),
-        (cooling_off(), Signal::Ordered, CALM, "suspected: an operator ordered a validation"),
-        (serving(), Signal::Ordered, OWN_FAULT, "suspected: an operator ordered a validation"),
+        (cooling_off(), Signal::Ordered("a look".into()), CALM, "suspected: an operator ordered a validation: a look"),
+        (serving(), Signal::Ordered("a look".into()), OWN_FAULT, "suspected: an operator ordered a validation: a look"),
         (
             serving(),
             Signal::ResourceDown,
@@ -128,7 +128,7 @@ fn from_suspected() {
         ),
         (suspected(0, 3), Signal::ResourceDown, OWN_FAULT, "suspected, as before"),
         (suspected(2, 0), suspicion(), CALM, "suspected, as before"),
-        (suspected(2, 0), Signal::Ordered, CALM, "suspected, as before"),
+        (suspected(2, 0), Signal::Ordered("a look".into()), CALM, "suspected, as before"),
         (suspected(2, 0), Signal::LiveServed, CALM, "suspected, as before"),
         (suspected(2, 0), Signal::LiveFailed, CALM, "suspected, as before"),
         (suspected(2, 0), Signal::Needed, CALM, "suspected, as before"),
@@ -160,7 +160,12 @@ fn from_suspected_while_test_calls_pass_and_traffic_fails() {
 #[test]
 fn from_out() {
     check(&[
-        (out(5, 0), PASSED, CALM, "returning on step 0: the hold is over and 6 test calls in a row passed"),
+        (
+            out(5, 0),
+            PASSED,
+            CALM,
+            "returning on step 0: now 1 % of unpinned work: the hold is over and 6 test calls in a row passed",
+        ),
         (out(5, 1), PASSED, CALM, "out at level 2, as before"),
         (out(4, 0), PASSED, CALM, "out at level 2, as before"),
         (out(6, 0), Signal::Tick, CALM, "out at level 2, as before"),
@@ -169,7 +174,7 @@ fn from_out() {
         (out(5, 0), VOID, CALM, "out at level 2, as before"),
         (out(2, 50), Signal::Needed, CALM, "serving: no good target was left, and 2 test calls in a row passed here"),
         (out(1, 0), Signal::Needed, CALM, "out at level 2, as before"),
-        (out(5, 0), Signal::Ordered, CALM, "out at level 2, as before"),
+        (out(5, 0), Signal::Ordered("a look".into()), CALM, "out at level 2, as before"),
         (out(5, 0), suspicion(), CALM, "out at level 2, as before"),
         (out(5, 0), Signal::ResourceDown, CALM, "out at level 2, as before"),
         (out(5, 0), Signal::LiveServed, CALM, "out at level 2, as before"),
@@ -194,19 +199,19 @@ fn from_returning() {
             returning(0, 30, 4, 0, 0, 0),
             Signal::LiveServed,
             CALM,
-            "returning on step 1: 5 live calls and 0 test calls went well on this step",
+            "returning on step 1: now 5 % of unpinned work: 5 live calls went well",
         ),
         (
             returning(2, 30, 0, 2, 0, 0),
             PASSED,
             CALM,
-            "returning on step 3: 0 live calls and 3 test calls went well on this step",
+            "returning on step 3: now 50 % of unpinned work: 3 test calls went well",
         ),
         (
             returning(3, 30, 5, 0, 0, 0),
             Signal::Tick,
             CALM,
-            "returning on step 4: 5 live calls and 0 test calls went well on this step",
+            "returning on step 4: now 100 % of unpinned work: 5 live calls went well",
         ),
         (returning(4, 30, 5, 0, 0, 0), Signal::Tick, CALM, "serving: every step of the return went well"),
         (returning(0, 29, 9, 9, 0, 0), Signal::Tick, CALM, "returning on step 0, as before"),
@@ -217,7 +222,7 @@ fn from_returning() {
             returning(1, 60, 5, 0, 1, 0),
             Signal::Tick,
             CALM,
-            "returning on step 2: 5 live calls and 0 test calls went well on this step",
+            "returning on step 2: now 20 % of unpinned work: 5 live calls went well",
         ),
         // Two failures in a row, or three altogether, end it.
         (returning(0, 9, 0, 0, 0, 0), Signal::LiveFailed, CALM, "returning on step 0, as before"),
@@ -238,7 +243,7 @@ fn from_returning() {
         (returning(0, 9, 0, 0, 2, 1), THROTTLED, CALM, "returning on step 0, as before"),
         (returning(0, 9, 0, 0, 2, 1), VOID, CALM, "returning on step 0, as before"),
         (returning(0, 9, 0, 0, 2, 1), Signal::Needed, CALM, "returning on step 0, as before"),
-        (returning(0, 9, 0, 0, 2, 1), Signal::Ordered, CALM, "returning on step 0, as before"),
+        (returning(0, 9, 0, 0, 2, 1), Signal::Ordered("a look".into()), CALM, "returning on step 0, as before"),
     ]);
     let evidence = |signal, around| returning(0, 9, 1, 1, 1, 1).next(&signal, around, now(), &Thresholds::default()).0;
     assert_eq!(evidence(Signal::LiveServed, CALM), returning(0, 9, 2, 1, 1, 0), "a success ends the row");
@@ -372,8 +377,8 @@ fn a_validation_of_a_reasoning_model_lasts_longer() {
 fn a_restored_machine_is_out_for_what_is_left_of_its_hold() {
     let numbers = Thresholds::default();
     for (level, hold_left, level_then, hold_then) in [(2, 40, 2, 40), (0, 0, 1, 0), (99, 99_999, HIGHEST_LEVEL, 3600)] {
-        let machine = Machine::restored(level, secs(hold_left), now(), &numbers);
-        assert_eq!(machine.level, level_then);
+        let machine = Machine::restored(level, secs(hold_left), now() - secs(7), now(), &numbers);
+        assert_eq!((machine.level, machine.since), (level_then, now() - secs(7)));
         assert_eq!(machine.phase, Phase::Out { hold_until: now() + secs(hold_then), proofs: 0 });
     }
 }

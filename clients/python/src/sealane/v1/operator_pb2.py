@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sealane/v1/operator.proto\x12\nsealane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"A\n\x0eTargetSelector\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\"Q\n\nTargetName\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x12\n\ndeployment\x18\x04 \x01(\t\"y\n\x0c\x44rainRequest\x12,\n\x08selector\x18\x01 \x01(\x0b\x32\x1a.sealane.v1.TargetSelector\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"i\n\rDrainResponse\x12\'\n\x07targets\x18\x01 \x03(\x0b\x32\x16.sealane.v1.TargetName\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x0eReleaseRequest\x12,\n\x08selector\x18\x01 \x01(\x0b\x32\x1a.sealane.v1.TargetSelector\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x0fReleaseResponse\x12\'\n\x07targets\x18\x01 \x03(\x0b\x32\x16.sealane.v1.TargetName\"O\n\x0fValidateRequest\x12,\n\x08selector\x18\x01 \x01(\x0b\x32\x1a.sealane.v1.TargetSelector\x12\x0e\n\x06reason\x18\x02 \x01(\t\"?\n\x10ValidateResponse\x12+\n\x08verdicts\x18\x01 \x03(\x0b\x32\x19.sealane.v1.TargetVerdict\"\x87\x01\n\rTargetVerdict\x12&\n\x06target\x18\x01 \x01(\x0b\x32\x16.sealane.v1.TargetName\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x12\n\ntest_calls\x18\x03 \x01(\x05\x12\x19\n\x11passed_test_calls\x18\x04 \x01(\x05\x12\x0f\n\x07\x66\x61ilure\x18\x05 \x01(\t2\xda\x01\n\x0fOperatorService\x12<\n\x05\x44rain\x12\x18.sealane.v1.DrainRequest\x1a\x19.sealane.v1.DrainResponse\x12\x42\n\x07Release\x12\x1a.sealane.v1.ReleaseRequest\x1a\x1b.sealane.v1.ReleaseResponse\x12\x45\n\x08Validate\x12\x1b.sealane.v1.ValidateRequest\x1a\x1c.sealane.v1.ValidateResponseB<Z:github.com/sealane/sealane/clients/go/sealane/v1;sealanev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sealane/v1/operator.proto\x12\nsealane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"A\n\x0eTargetSelector\x12\x0e\n\x06region\x18\x01 \x01(\t\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\"Q\n\nTargetName\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06region\x18\x02 \x01(\t\x12\x10\n\x08resource\x18\x03 \x01(\t\x12\x12\n\ndeployment\x18\x04 \x01(\t\"y\n\x0c\x44rainRequest\x12,\n\x08selector\x18\x01 \x01(\x0b\x32\x1a.sealane.v1.TargetSelector\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x88\x01\n\rDrainResponse\x12\'\n\x07targets\x18\x01 \x03(\x0b\x32\x16.sealane.v1.TargetName\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x15models_without_target\x18\x03 \x03(\t\"N\n\x0eReleaseRequest\x12,\n\x08selector\x18\x01 \x01(\x0b\x32\x1a.sealane.v1.TargetSelector\x12\x0e\n\x06reason\x18\x02 \x01(\t\":\n\x0fReleaseResponse\x12\'\n\x07targets\x18\x01 \x03(\x0b\x32\x16.sealane.v1.TargetName\"O\n\x0fValidateRequest\x12,\n\x08selector\x18\x01 \x01(\x0b\x32\x1a.sealane.v1.TargetSelector\x12\x0e\n\x06reason\x18\x02 \x01(\t\"l\n\x10ValidateResponse\x12+\n\x08verdicts\x18\x01 \x03(\x0b\x32\x19.sealane.v1.TargetVerdict\x12+\n\x0btaken_along\x18\x02 \x03(\x0b\x32\x16.sealane.v1.TargetName\"\x87\x01\n\rTargetVerdict\x12&\n\x06target\x18\x01 \x01(\x0b\x32\x16.sealane.v1.TargetName\x12\x0e\n\x06passed\x18\x02 \x01(\x08\x12\x12\n\ntest_calls\x18\x03 \x01(\x05\x12\x19\n\x11passed_test_calls\x18\x04 \x01(\x05\x12\x0f\n\x07\x66\x61ilure\x18\x05 \x01(\t2\xda\x01\n\x0fOperatorService\x12<\n\x05\x44rain\x12\x18.sealane.v1.DrainRequest\x1a\x19.sealane.v1.DrainResponse\x12\x42\n\x07Release\x12\x1a.sealane.v1.ReleaseRequest\x1a\x1b.sealane.v1.ReleaseResponse\x12\x45\n\x08Validate\x12\x1b.sealane.v1.ValidateRequest\x1a\x1c.sealane.v1.ValidateResponseB<Z:github.com/sealane/sealane/clients/go/sealane/v1;sealanev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +40,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TARGETNAME']._serialized_end=254
   _globals['_DRAINREQUEST']._serialized_start=256
   _globals['_DRAINREQUEST']._serialized_end=377
-  _globals['_DRAINRESPONSE']._serialized_start=379
-  _globals['_DRAINRESPONSE']._serialized_end=484
-  _globals['_RELEASEREQUEST']._serialized_start=486
-  _globals['_RELEASEREQUEST']._serialized_end=564
-  _globals['_RELEASERESPONSE']._serialized_start=566
-  _globals['_RELEASERESPONSE']._serialized_end=624
-  _globals['_VALIDATEREQUEST']._serialized_start=626
-  _globals['_VALIDATEREQUEST']._serialized_end=705
-  _globals['_VALIDATERESPONSE']._serialized_start=707
-  _globals['_VALIDATERESPONSE']._serialized_end=770
-  _globals['_TARGETVERDICT']._serialized_start=773
-  _globals['_TARGETVERDICT']._serialized_end=908
-  _globals['_OPERATORSERVICE']._serialized_start=911
-  _globals['_OPERATORSERVICE']._serialized_end=1129
+  _globals['_DRAINRESPONSE']._serialized_start=380
+  _globals['_DRAINRESPONSE']._serialized_end=516
+  _globals['_RELEASEREQUEST']._serialized_start=518
+  _globals['_RELEASEREQUEST']._serialized_end=596
+  _globals['_RELEASERESPONSE']._serialized_start=598
+  _globals['_RELEASERESPONSE']._serialized_end=656
+  _globals['_VALIDATEREQUEST']._serialized_start=658
+  _globals['_VALIDATEREQUEST']._serialized_end=737
+  _globals['_VALIDATERESPONSE']._serialized_start=739
+  _globals['_VALIDATERESPONSE']._serialized_end=847
+  _globals['_TARGETVERDICT']._serialized_start=850
+  _globals['_TARGETVERDICT']._serialized_end=985
+  _globals['_OPERATORSERVICE']._serialized_start=988
+  _globals['_OPERATORSERVICE']._serialized_end=1206
 # @@protoc_insertion_point(module_scope)

@@ -41,12 +41,14 @@ class DrainRequest(_message.Message):
     def __init__(self, selector: _Optional[_Union[TargetSelector, _Mapping]] = ..., reason: _Optional[str] = ..., duration: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DrainResponse(_message.Message):
-    __slots__ = ("targets", "expire_time")
+    __slots__ = ("targets", "expire_time", "models_without_target")
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    MODELS_WITHOUT_TARGET_FIELD_NUMBER: _ClassVar[int]
     targets: _containers.RepeatedCompositeFieldContainer[TargetName]
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, targets: _Optional[_Iterable[_Union[TargetName, _Mapping]]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    models_without_target: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, targets: _Optional[_Iterable[_Union[TargetName, _Mapping]]] = ..., expire_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., models_without_target: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReleaseRequest(_message.Message):
     __slots__ = ("selector", "reason")
@@ -71,10 +73,12 @@ class ValidateRequest(_message.Message):
     def __init__(self, selector: _Optional[_Union[TargetSelector, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ValidateResponse(_message.Message):
-    __slots__ = ("verdicts",)
+    __slots__ = ("verdicts", "taken_along")
     VERDICTS_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_ALONG_FIELD_NUMBER: _ClassVar[int]
     verdicts: _containers.RepeatedCompositeFieldContainer[TargetVerdict]
-    def __init__(self, verdicts: _Optional[_Iterable[_Union[TargetVerdict, _Mapping]]] = ...) -> None: ...
+    taken_along: _containers.RepeatedCompositeFieldContainer[TargetName]
+    def __init__(self, verdicts: _Optional[_Iterable[_Union[TargetVerdict, _Mapping]]] = ..., taken_along: _Optional[_Iterable[_Union[TargetName, _Mapping]]] = ...) -> None: ...
 
 class TargetVerdict(_message.Message):
     __slots__ = ("target", "passed", "test_calls", "passed_test_calls", "failure")

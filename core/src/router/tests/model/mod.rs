@@ -110,7 +110,7 @@ impl Step {
             Event::FailedHere => Signal::LiveFailed,
             Event::ResourceDown => Signal::ResourceDown,
             Event::Needed => Signal::Needed,
-            Event::Ordered => Signal::Ordered,
+            Event::Ordered => Signal::Ordered("a look".into()),
             Event::Tick => Signal::Tick,
         }
     }
@@ -158,7 +158,7 @@ impl Seen {
     }
 
     fn restored(level: u8, hold_left: Duration, numbers: &Thresholds) -> Self {
-        let machine = Machine { epoch: 1, ..Machine::restored(level, hold_left, now(), numbers) };
+        let machine = Machine { epoch: 1, ..Machine::restored(level, hold_left, now(), now(), numbers) };
         // The earlier process has seen the rest of the hold, however long it was.
         let held = numbers.recovery.hold.1.as_secs() - hold_left.as_secs();
         Self { machine, witness: Witness { held, ..Witness::default() }, broken: None }

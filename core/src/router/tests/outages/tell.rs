@@ -166,7 +166,7 @@ fn standing(standing: Standing) -> String {
 fn overlay(overlay: &Overlay) -> String {
     match overlay {
         Overlay::Cooling { until } => format!("cooling until {}", seconds(*until)),
-        Overlay::Drained { until, reason } => format!("drained until {} ({reason})", seconds(*until)),
+        Overlay::Drained { until, reason, .. } => format!("drained until {} ({reason})", seconds(*until)),
         Overlay::Quarantined { since } => format!("quarantined since {}", seconds(*since)),
         Overlay::Misconfigured { since } => format!("misconfigured since {}", seconds(*since)),
     }

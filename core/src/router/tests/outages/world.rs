@@ -123,13 +123,13 @@ impl World {
                 self.tests.clear();
             }
             Action::Drain(selector, until) => {
-                self.router.drain(selector, *until, &"maintenance".into());
+                self.router.drain(selector, *until, &"maintenance".into(), now);
             }
             Action::Release(selector) => {
-                self.router.release(selector);
+                self.router.release(selector, &"done".into(), now);
             }
             Action::Validate(selector) => {
-                self.router.order_validation(selector, now);
+                self.router.order_validation(selector, &"a look".into(), now);
             }
             Action::Status => self.log.status(&self.router.snapshot(now), now),
         }
