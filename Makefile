@@ -49,6 +49,11 @@ test-clients: ## Run the Python and Go clients against the real server
 	$(CARGO) build --locked --bin sealane
 	scripts/test-clients.sh
 
+.PHONY: acceptance-jaeger
+acceptance-jaeger: ## Find a failover of traced Python and Go clients in a real Jaeger, built once with Go (not part of CI)
+	$(CARGO) build --locked --bin sealane
+	scripts/acceptance-jaeger.sh
+
 .PHONY: sim
 sim: ## Play outages against the router, 10 000 seeds of 2 h, and print which claims hold (ARGS='--seeds 500')
 	$(CARGO) run --locked --quiet --release -p sealane-sim -- $(ARGS)

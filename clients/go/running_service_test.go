@@ -70,6 +70,7 @@ type service struct {
 type regionState struct {
 	Requests        map[string]int `json:"requests"`
 	DroppedByClient int            `json:"dropped_by_client"`
+	Traceparents    []string       `json:"traceparents"`
 }
 
 var shared = sync.OnceValues(func() (*service, error) {

@@ -15,6 +15,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -66,6 +67,21 @@ func completeStream(ctx context.Context, client *sealane.Client) (*sealanev1.Ser
 var ways = map[string]func(context.Context, *sealane.Client) (*sealanev1.ServedBy, error){
 	"unary":  complete,
 	"stream": completeStream,
+}
+
+func TestTheCallersOwnTraceReachesAzure(t *testing.T) {
+	service := realService(t)
+	const trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	ctx := metadata.AppendToOutgoingContext(within(t), "traceparent", "00-"+trace+"-"+span+"-01")
+	if _, err := complete(ctx, service.client(t)); err != nil {
+		t.Fatal(err)
+	}
+	received := slices.DeleteFunc(service.primary.state(t).Traceparents, func(parent string) bool {
+		return !strings.Contains(parent, trace)
+	})
+	if len(received) != 1 || strings.Contains(received[0], span) {
+		t.Errorf("the same trace once, below a span of the service, not %q", received)
+	}
 }
 
 func TestAnswers(t *testing.T) {

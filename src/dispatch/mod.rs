@@ -208,11 +208,13 @@ impl<U: Upstream> Dispatcher<U> {
         first.is_some_and(|target| target.upstream_stream == UpstreamStream::Auto)
     }
 
-    /// The call as the router sees it. Its policy is asked here for the journal, and by the router for each attempt.
+    /// The call as the router sees it. Its policy is asked here for journal and trace, and by the router for each
+    /// attempt.
     fn admit(&self, admission: &mut Admission, route: Arc<Route>, delivery: Delivery, prompt_tokens: u64) -> Call {
-        if let Some(journal) = &mut admission.journal {
-            let permitted = self.permitted_regions(&route, &admission.policy, &admission.options);
-            if !permitted.is_empty() {
+        if admission.journal.is_some() || admission.span.is_exported() {
+            let (permitted, restricted) = self.permitted_regions(&route, &admission.policy, &admission.options);
+            admission.span.permitted(permitted.iter().map(Label::as_str), restricted);
+            if let Some(journal) = admission.journal.as_mut().filter(|_| !permitted.is_empty()) {
                 journal.learn(|facts| {
                     facts.operation = if delivery == Delivery::Embedded { "embeddings" } else { "chat" }.into();
                     facts.stream = delivery == Delivery::Streamed;
@@ -233,17 +235,20 @@ impl<U: Upstream> Dispatcher<U> {
         Call::new(terms, self.clock.now())
     }
 
-    /// In route order, each once.
-    fn permitted_regions(&self, route: &Route, policy: &Policy, options: &RoutingOptions) -> Vec<Label> {
+    /// In route order, each once; and whether some target of the route is not permitted.
+    fn permitted_regions(&self, route: &Route, policy: &Policy, options: &RoutingOptions) -> (Vec<Label>, bool) {
         let router = self.router();
-        let targets = route.targets.iter().filter_map(|id| router.routes().targets().get(usize::from(id.0)));
-        let mut regions: Vec<Label> = Vec::new();
-        for target in targets.filter(|target| policy.permit(target, options).is_ok()) {
+        let (mut regions, mut restricted) = (Vec::<Label>::new(), false);
+        for target in route.targets.iter().filter_map(|id| router.routes().targets().get(usize::from(id.0))) {
+            if policy.permit(target, options).is_err() {
+                restricted = true;
+                continue;
+            }
             let region = Label::from(&target.region);
             if !regions.contains(&region) {
                 regions.push(region);
             }
         }
-        regions
+        (regions, restricted)
     }
 }

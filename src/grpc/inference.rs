@@ -105,6 +105,11 @@ impl<U: Upstream> Inference<U> {
         deadlines: DeadlineRules,
         (model, options): (&str, RoutingOptions),
     ) -> Result<Admission, Refusal> {
+        call.span.asks(CallFacts {
+            model,
+            workflow: options.workflow_id.as_deref(),
+            config_revision: &self.rules.config_revision,
+        });
         if let Some(journal) = &mut call.journal {
             journal.learn(|facts| {
                 facts.workflow = options.workflow_id.as_ref().map(Label::from);
@@ -117,13 +122,6 @@ impl<U: Upstream> Inference<U> {
         if let Some(unknown) = options.allowed_regions.iter().find(|name| !self.rules.regions.contains(name)) {
             return Err(unknown_region(unknown));
         }
-        call.span.admitted(CallFacts {
-            model,
-            caller: &caller.name,
-            policy: &caller.policy.name,
-            workflow: options.workflow_id.as_deref(),
-            config_revision: &self.rules.config_revision,
-        });
         Ok(Admission {
             model: model.to_owned(),
             caller: Arc::clone(&caller.name),

@@ -81,6 +81,7 @@ impl OpenCall {
 
     /// Learns who calls.
     pub(super) fn known(&mut self, caller: &Caller) {
+        self.span.known(&caller.name, &caller.policy.name);
         if let Some(journal) = &mut self.journal {
             journal.require(caller.policy.audit_required);
             journal.learn(|facts| {

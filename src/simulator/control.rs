@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::ReplyBody;
+use super::counters::{CapturedRequest, Counters};
 use super::fault::{FaultRule, Operation};
 use super::headers::JSON;
 use super::listener::Switch;
@@ -104,5 +105,12 @@ fn state(region: &Region) -> Value {
         "connections_accepted": counters.connections_accepted(),
         "connections_open": counters.connections_open(),
         "faults": region.faults.active(),
+        "traceparents": traceparents(counters),
     })
+}
+
+/// The W3C trace contexts of the last captured requests, oldest first.
+fn traceparents(counters: &Counters) -> Vec<String> {
+    let header = |request: CapturedRequest| Some(request.headers.get("traceparent")?.to_str().ok()?.to_owned());
+    counters.captured().into_iter().filter_map(header).collect()
 }

@@ -29,7 +29,7 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /_simulator/state` | the region's name, deployments, counts and faults; no content |
+//! | `GET /_simulator/state` | the region's name, deployments, counts, faults and last trace contexts; no content |
 //! | `GET /_simulator/faults` | the rules in force, an array of [`FaultRule`] |
 //! | `PUT /_simulator/faults` | puts exactly the rules of the body's array in force |
 //! | `POST /_simulator/faults` | adds the one rule in the body |

@@ -5,6 +5,7 @@ mod flood;
 mod metrics;
 mod names;
 mod providers;
+mod sampling;
 mod span;
 
 pub use flood::FloodGate;

@@ -5,7 +5,7 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
     Resource,
-    trace::{Sampler, SdkTracerProvider},
+    trace::{BatchSpanProcessor, Sampler, SdkTracerProvider},
 };
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -22,6 +22,7 @@ use super::{
     TRACE_TARGET,
     export::FailedExports,
     metrics::{Metrics, Push},
+    sampling::{self, KeepWholeCalls, SamplerError},
 };
 
 /// What the operator chose.
@@ -122,6 +123,9 @@ impl Telemetry {
             None => logs.try_init(),
         };
         if installed.is_ok() {
+            if let (true, Err(error)) = (telemetry.traces.is_some(), sampler()) {
+                warn!("{error}");
+            }
             match (endpoint("TRACES", settings), endpoint("METRICS", settings)) {
                 (None, None) => info!("no OTLP endpoint is set: neither traces nor metrics are exported"),
                 (traces, metrics) => info!(traces, metrics, "exporting over OTLP"),
@@ -161,12 +165,20 @@ fn tracer_provider(
     settings: &TelemetrySettings,
 ) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = failed.of_traces(SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?);
-    let mut provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource(settings));
-    if variable("OTEL_TRACES_SAMPLER").is_none() {
-        // Spans are evidence: a caller's unsampled flag must not hide its call.
-        provider = provider.with_sampler(Sampler::AlwaysOn);
-    }
+    // Spans are evidence: every one is made, whatever the caller's flag, and sampling comes after the call.
+    let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOn).with_resource(resource(settings));
+    let batches = BatchSpanProcessor::builder(exporter).build();
+    let provider = match sampler().unwrap_or_default() {
+        Some(others) => provider.with_span_processor(KeepWholeCalls::new(batches, others)),
+        None => provider.with_span_processor(batches),
+    };
     Ok(provider.build())
+}
+
+/// What the environment says of sampling.
+fn sampler() -> Result<Option<Sampler>, SamplerError> {
+    let (name, argument) = (variable("OTEL_TRACES_SAMPLER"), variable("OTEL_TRACES_SAMPLER_ARG"));
+    sampling::sampler(name.as_deref(), argument.as_deref())
 }
 
 fn resource(settings: &TelemetrySettings) -> Resource {

@@ -38,15 +38,11 @@ pub struct CallSpan {
     metrics: Metrics,
 }
 
-/// What is known of a call once it is admitted.
+/// What a call asks for, and under which configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct CallFacts<'a> {
     /// Logical model name.
     pub model: &'a str,
-    /// Configured name of the caller; empty where none are configured.
-    pub caller: &'a str,
-    /// Policy that the call is bound to.
-    pub policy: &'a str,
     /// The caller's name for its unit of work.
     pub workflow: Option<&'a str>,
     /// Configuration in force.
@@ -101,20 +97,44 @@ impl CallSpan {
         self.context.trace_id().to_string()
     }
 
-    /// Notes what is known of the call once it is admitted.
-    pub fn admitted(&self, facts: CallFacts<'_>) {
+    /// Notes what the call asks for.
+    pub fn asks(&self, facts: CallFacts<'_>) {
         if self.span.is_disabled() {
             return;
         }
         self.set(names::MODEL, facts.model.to_owned());
-        self.set(names::POLICY, facts.policy.to_owned());
         self.set(names::CONFIG_REVISION, facts.config_revision.to_owned());
-        if !facts.caller.is_empty() {
-            self.set(names::CALLER, facts.caller.to_owned());
-        }
         if let Some(workflow) = facts.workflow {
             self.set(names::WORKFLOW, workflow.to_owned());
         }
+    }
+
+    /// Whether anybody will see it.
+    pub fn is_exported(&self) -> bool {
+        !self.span.is_disabled()
+    }
+
+    /// Notes who calls, under which policy. `caller` is the configured name; empty where none are configured.
+    pub fn known(&self, caller: &str, policy: &str) {
+        if self.span.is_disabled() {
+            return;
+        }
+        self.set(names::POLICY, policy.to_owned());
+        if !caller.is_empty() {
+            self.set(names::CALLER, caller.to_owned());
+        }
+    }
+
+    /// Notes which of the route's regions the call may use, and whether policy or request keep it from any target of
+    /// the route.
+    pub fn permitted<'a>(&self, regions: impl Iterator<Item = &'a str>, restricted: bool) {
+        if self.span.is_disabled() {
+            return;
+        }
+        let regions: Vec<&str> = regions.collect();
+        // Jaeger finds lists only as a whole; so it does this, and a person reads it more easily.
+        self.set(names::POLICY_REGIONS, regions.join(","));
+        self.set(names::POLICY_RESTRICTED, restricted);
     }
 
     /// Notes that the call leaves a failed target for another.

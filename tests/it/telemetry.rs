@@ -1,7 +1,9 @@
 //! Traces as a real OTLP receiver gets them: one server span for a call, one client span for each attempt below it,
 //! and the caller's trace id all the way to the request upstream.
+mod sampling;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -149,6 +151,8 @@ fn served_at_once(spans: &[Span], sent: &str) {
             ("rpc.response.status_code", "OK"),
             ("sealane.model", "gpt-4o"),
             ("sealane.policy", "unrestricted"),
+            ("sealane.policy.allowed_regions", "swedencentral,francecentral"),
+            ("sealane.policy.restricted", "false"),
             ("sealane.workflow", "run-7"),
             ("sealane.region.served", P),
             ("sealane.region.reported", "SWEDENCENTRAL"),
@@ -225,4 +229,17 @@ fn interrupted(spans: &[Span]) {
     );
     has(&tags(&attempt.attributes), &[("error.type", "connection_reset")]);
     assert!(attempt.end_time_unix_nano <= server.end_time_unix_nano, "the server span covers its attempts");
+}
+
+#[test]
+fn the_table_of_tags_says_what_the_code_says() {
+    let code = include_str!("../../src/telemetry/names.rs");
+    let literals = code.lines().filter_map(|line| line.strip_prefix("pub(super) const ")?.split('"').nth(1));
+    // Names of metrics' attributes, of the event, and values are no tags.
+    let no_tags = ["gen_ai.token.type", "azure.ai.openai"];
+    let known: BTreeSet<&str> = literals.filter(|name| name.contains('.') && !no_tags.contains(name)).collect();
+    let page = include_str!("../../docs/tracing.md");
+    let row = |line: &'static str| line.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name);
+    let documented: BTreeSet<&str> = page.lines().filter_map(row).collect();
+    assert_eq!(documented, known, "docs/tracing.md lists the attributes of src/telemetry/names.rs");
 }

@@ -30,6 +30,13 @@ def test_stream(client):
     assert stream.served_by.attempts[-1].region == stream.start.served_by.region
 
 
+def test_the_callers_own_trace_reaches_azure(real, client):
+    trace, span = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    client.complete("gpt-4o", "hi", metadata=[("traceparent", f"00-{trace}-{span}-01")])
+    received = [parent for parent in real.primary.state()["traceparents"] if trace in parent]
+    assert len(received) == 1 and span not in received[0], "the same trace, below a span of the service"
+
+
 def test_embed_as_floats_and_as_bytes(client):
     floats = client.embed("text-embedding-3-large", ["one", "two"])
     packed = client.embed("text-embedding-3-large", ["one", "two"], encoding="VECTOR_ENCODING_FLOAT32_LE_BYTES")
