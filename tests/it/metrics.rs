@@ -20,7 +20,7 @@ use sealane::{
     grpc::pb,
     telemetry::{INSTRUMENTS, Instrument, Kind, LogStyle, Metrics, Telemetry, TelemetrySettings},
 };
-use sealane_core::domain::FailureKind;
+use sealane_core::{domain::FailureKind, router::Thresholds};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status, codec::CompressionEncoding::Gzip, transport::server::TcpIncoming};
 
@@ -30,7 +30,7 @@ use crate::support::{
         Line::{Breaks, Fails, Says},
         Scripted,
     },
-    service::{Service, Wanted, embed, hi, user},
+    service::{Service, Wanted, embed, hi, user, without_test_calls},
 };
 
 const P: &str = "swedencentral";
@@ -82,6 +82,11 @@ impl Receiver {
 }
 
 /// A call of everything that counts: served, rescued off its pin, failed everywhere, interrupted, refused, embedded.
+/// What fails everywhere fails at once.
+fn at_once() -> Thresholds {
+    Thresholds { retries: 0, ..without_test_calls() }
+}
+
 async fn play(service: &Service) {
     let mut client = service.inference().await;
     let routing = pb::RoutingOptions { workflow_id: format!("{CANARY}-workflow"), ..Default::default() };
@@ -126,7 +131,7 @@ async fn prometheus_and_a_receiver_see_the_same_calls() {
     };
     let telemetry = Telemetry::start(&settings).unwrap();
     let metrics = telemetry.metrics().clone();
-    let service = Service::start_as(upstream(), Wanted { metrics, ..Wanted::default() }).await;
+    let service = Service::start_as(upstream(), Wanted { metrics, thresholds: at_once(), ..Wanted::default() }).await;
     play(&service).await;
 
     let (head, body) = get(service.ops, "/metrics").await;
@@ -246,7 +251,7 @@ fn every_instrument_is_exported_and_no_other(scraped: &Exposition) {
 
 #[tokio::test]
 async fn what_is_not_looked_at_is_not_counted() {
-    let service = Service::start(upstream()).await;
+    let service = Service::start_as(upstream(), Wanted { thresholds: at_once(), ..Wanted::default() }).await;
     service.inference().await.complete(hi()).await.unwrap();
     let (head, body) = get(service.ops, "/metrics").await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");

@@ -19,7 +19,7 @@ use sealane::{
     grpc::pb,
     telemetry::{LogStyle, Telemetry, TelemetrySettings},
 };
-use sealane_core::domain::FailureKind;
+use sealane_core::{domain::FailureKind, router::Thresholds};
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status, codec::CompressionEncoding::Gzip, transport::server::TcpIncoming};
 
@@ -28,7 +28,7 @@ use crate::support::{
         Line::{Breaks, Fails, Says},
         Scripted,
     },
-    service::{Service, hi},
+    service::{Service, Wanted, hi, without_test_calls},
 };
 
 const P: &str = "swedencentral";
@@ -116,7 +116,9 @@ async fn what_a_receiver_sees_of_calls() {
         Breaks("hello ", FailureKind::Reset),
     ];
     let standby = [Says("hello there"), Fails(FailureKind::Unauthorized), Says("hello there")];
-    let service = Service::start(Scripted::default().with(P, script).with(S, standby)).await;
+    // What fails everywhere fails at once.
+    let wanted = Wanted { thresholds: Thresholds { retries: 0, ..without_test_calls() }, ..Wanted::default() };
+    let service = Service::start_as(Scripted::default().with(P, script).with(S, standby), wanted).await;
     let mut client = service.inference().await;
     let routing = Some(pb::RoutingOptions { workflow_id: "run-7".into(), ..Default::default() });
     client.complete(traced(1, pb::CompleteRequest { routing, ..hi() })).await.unwrap();

@@ -171,7 +171,7 @@ async fn region_status_shows_no_callers_keys_or_hosts() {
     let status = regions.region_status(with_token(TOKEN, pb::RegionStatusRequest::default())).await.unwrap();
     let shown = format!("{:?}", status.into_inner());
     assert!(shown.contains("swedencentral"), "{shown}");
-    for hidden in ["engine", TOKEN, "simulated-key", "127.0.0.1", "http"] {
+    for hidden in ["engine", TOKEN, "simulated-key", "127.0.0.1", "http:", "https:"] {
         assert!(!shown.contains(hidden), "{hidden}: {shown}");
     }
 }
