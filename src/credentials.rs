@@ -10,23 +10,24 @@ use crate::{clock::Clock, identity::Callers, secret::Rotation, tls::ServerTls};
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Everything that proves who somebody is, towards callers and of callers.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Credentials {
     tls: Option<Arc<ServerTls>>,
-    callers: Arc<Callers>,
+    /// Those in force: another configuration may bring others.
+    callers: Arc<dyn Fn() -> Arc<Callers> + Send + Sync>,
 }
 
 impl Credentials {
     /// Those of a service.
-    pub fn new(tls: Option<Arc<ServerTls>>, callers: Arc<Callers>) -> Self {
-        Self { tls, callers }
+    pub fn new(tls: Option<Arc<ServerTls>>, callers: impl Fn() -> Arc<Callers> + Send + Sync + 'static) -> Self {
+        Self { tls, callers: Arc::new(callers) }
     }
 
     /// Reads every file again and takes over what changed. No call is interrupted: connections keep what they were
     /// made with, but are judged by what is believed now. What cannot be used changes nothing. Blocks on files.
     pub fn rotate(&self) -> Rotation {
         let tls = self.tls.as_ref().map(|tls| tls.rotate(Clock::today())).unwrap_or_default();
-        tls.and(self.callers.rotate())
+        tls.and((self.callers)().rotate())
     }
 
     /// Rotates whenever a file changes, for ever. Each change is told once, and so is each problem.

@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod dispatch;
 pub mod grpc;
 pub mod identity;
+mod in_force;
 mod listener;
 pub mod ops;
 pub mod prober;

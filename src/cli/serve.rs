@@ -1,5 +1,8 @@
 //! `sealane serve`: the service, until SIGTERM or Ctrl-C; a second one ends it at once.
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use tokio::{
@@ -14,7 +17,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    server::Server,
+    server::{Server, Watched},
     telemetry::{LogStyle, Metrics, Telemetry, TelemetrySettings},
 };
 
@@ -46,7 +49,7 @@ impl Serve {
         };
         let telemetry = Telemetry::install(&settings).map_err(anyhow::Error::from)?;
         let runtime = runtime(self.workers.map(usize::from).unwrap_or_else(processors)).enable_all().build()?;
-        let served = runtime.block_on(serve(config, telemetry.metrics().clone(), output));
+        let served = runtime.block_on(serve(config, &self.config, telemetry.metrics().clone(), output));
         telemetry.shutdown();
         served
     }
@@ -69,12 +72,14 @@ fn runtime(workers: usize) -> Builder {
     }
 }
 
-async fn serve(config: Config, metrics: Metrics, output: Output) -> Outcome {
+async fn serve(config: Config, file: &Path, metrics: Metrics, output: Output) -> Outcome {
     for warning in &config.warnings {
         warn!("{warning}");
     }
     let revision = config.revision.clone();
+    let watched = Watched::new(&config);
     let server = Server::from_config(config, metrics).await?;
+    let reload = server.reload(file, watched)?;
     // Before anyone is told that the service is up, and may want it to stop again.
     let stop = stop_signal()?;
     announce(server.local_addr()?, server.ops_addr()?, output)?;
@@ -82,8 +87,10 @@ async fn serve(config: Config, metrics: Metrics, output: Output) -> Outcome {
         tracing::info!(%address, "metrics, probes and the status page are served");
     }
     tracing::info!(address = %server.local_addr()?, config_revision = revision, "serving");
-    server.serve(stop).await?;
-    Ok(())
+    tokio::select! {
+        served = server.serve(stop) => Ok(served?),
+        lost = reload.run() => Ok(lost?),
+    }
 }
 
 /// The one line on standard output, for people and for whatever waits for the service to be up.

@@ -21,7 +21,10 @@ use std::{
 use sealane_core::{
     domain::{ModelKind, Moment, RoutingOptions, Target},
     policy::Policy,
-    router::{Call, CallTerms, Delivery, Route, Router, SavedTarget, Snapshot, TestOrder, TestResult, Ticket},
+    router::{
+        Call, CallTerms, Delivery, Route, Router, Routes, SavedTarget, Snapshot, TestOrder, TestResult, Thresholds,
+        Ticket,
+    },
 };
 use tokio::sync::{Notify, watch};
 
@@ -149,6 +152,18 @@ impl<U: Upstream> Dispatcher<U> {
     /// The upstream that attempts and test calls go through.
     pub fn upstream(&self) -> &U {
         &self.upstream
+    }
+
+    /// The routes in force.
+    pub fn routes(&self) -> Routes {
+        self.router().routes().clone()
+    }
+
+    /// Goes by another configuration; see [`Router::reconfigure`].
+    pub fn reconfigure(&self, routes: Routes, thresholds: Thresholds, policies: Vec<Arc<Policy>>) {
+        self.metrics.prepare(routes.targets_in_use().map(|target| &**target));
+        self.router().reconfigure(routes, thresholds, policies, self.clock.now());
+        self.announce();
     }
 
     /// An attempt whose record is durable leaves now.

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     clock::Clock,
     identity::{Audience, Caller, Callers, Denial, Presented},
+    in_force::InForce,
     telemetry::Metrics,
     tls::Peer,
 };
@@ -77,14 +78,14 @@ impl Gate {
 /// Lets only its audience use reflection.
 #[derive(Clone, Debug)]
 pub struct ReflectionGate {
-    rules: Arc<InferenceRules>,
+    rules: Arc<InForce<InferenceRules>>,
     audience: Audience,
     metrics: Metrics,
 }
 
 impl ReflectionGate {
     /// For this audience among the callers of `rules`.
-    pub fn new(rules: Arc<InferenceRules>, audience: Audience, metrics: Metrics) -> Self {
+    pub fn new(rules: Arc<InForce<InferenceRules>>, audience: Audience, metrics: Metrics) -> Self {
         Self { rules, audience, metrics }
     }
 }
@@ -94,8 +95,9 @@ impl Interceptor for ReflectionGate {
         if self.audience == Audience::Anyone {
             return Ok(request);
         }
-        let mut call = OpenCall::start(REFLECTION, &request, self.rules.trail.as_ref(), &self.metrics);
-        match self.rules.gate.one_of(self.audience, &mut call, &request) {
+        let rules = self.rules.get();
+        let mut call = OpenCall::start(REFLECTION, &request, rules.trail.as_ref(), &self.metrics);
+        match rules.gate.one_of(self.audience, &mut call, &request) {
             Ok(()) => {
                 call.succeed();
                 Ok(request)

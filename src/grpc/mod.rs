@@ -3,6 +3,7 @@
 //! `decode*` turns protobuf into the domain, `encode*` the other way, `status` errors into statuses; `inference`,
 //! `region`, `operator` and `health` are the services.
 mod auth;
+mod current;
 mod deadline;
 mod decode;
 mod decode_chat;
@@ -20,6 +21,7 @@ mod status;
 mod violation;
 
 pub use auth::{Gate, ReflectionGate};
+pub use current::Current;
 pub use deadline::DeadlineRules;
 pub use embedding::Embedding;
 pub use explain::{Explain, Explained, Explaining};

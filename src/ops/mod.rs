@@ -45,12 +45,12 @@ pub struct View {
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// Configuration in force.
-    pub config_revision: String,
+    pub config_revision: Box<dyn Fn() -> String + Send + Sync>,
 }
 
 impl fmt::Debug for View {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View").field("config_revision", &self.config_revision).finish_non_exhaustive()
+        f.debug_struct("View").field("config_revision", &(self.config_revision)()).finish_non_exhaustive()
     }
 }
 
@@ -130,7 +130,7 @@ fn answer<B>(view: &View, request: &Request<B>) -> Response<Full<Bytes>> {
         "/readyz" if (view.ready)() => response(StatusCode::OK, TEXT, "ok\n"),
         "/readyz" => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n"),
         "/" => {
-            let page = page::render(&(view.snapshot)(), view.clock, (view.ready)(), &view.config_revision);
+            let page = page::render(&(view.snapshot)(), view.clock, (view.ready)(), &(view.config_revision)());
             let mut response = response(StatusCode::OK, "text/html; charset=utf-8", page);
             let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
             response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(policy));

@@ -14,6 +14,7 @@ mod layers;
 mod metrics;
 mod policy;
 mod regions;
+mod reload;
 mod simulator;
 mod support;
 mod telemetry;

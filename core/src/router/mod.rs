@@ -378,7 +378,7 @@ impl Router {
         let before = health.machine.clone();
         if matches!(health.cause, Some(Cause::Ordered { .. })) && matches!(machine.phase, Phase::Serving) {
             // An operator who looks closely must not deafen the detectors.
-            machine.cool_off = before.cool_off.clone();
+            machine.cool_off = before.cool_off;
         }
         if let Some(health) = self.health.get_mut(index) {
             health.machine = machine;

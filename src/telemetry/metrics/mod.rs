@@ -5,6 +5,7 @@
 mod calls;
 mod observed;
 mod process;
+mod reload;
 mod table;
 
 use std::{
@@ -26,7 +27,7 @@ use thiserror::Error;
 use super::export::{Counted, FailedExports};
 
 pub(super) use self::calls::AttemptLabels;
-use self::calls::CallInstruments;
+use self::{calls::CallInstruments, reload::Reloads};
 pub use self::{
     observed::RouterView,
     table::{INSTRUMENTS, Instrument, Kind},
@@ -57,6 +58,7 @@ struct Counting {
     provider: SdkMeterProvider,
     registry: Registry,
     watching: OnceLock<()>,
+    reloads: Reloads,
 }
 
 impl fmt::Debug for Metrics {
@@ -106,8 +108,8 @@ impl Metrics {
                 }
             });
         }
-        let calls = CallInstruments::new(&meter);
-        Self(Some(Arc::new(Counting { calls, meter, provider, registry, watching: OnceLock::new() })))
+        let (calls, reloads) = (CallInstruments::new(&meter), Reloads::new(&meter));
+        Self(Some(Arc::new(Counting { calls, meter, provider, registry, watching: OnceLock::new(), reloads })))
     }
 
     /// Everything in Prometheus' text format. The callbacks look at the router once.
@@ -125,6 +127,13 @@ impl Metrics {
     pub fn prepare<'a>(&self, targets: impl Iterator<Item = &'a Target>) {
         if let Some(calls) = self.calls() {
             calls.prepare(targets);
+        }
+    }
+
+    /// A changed configuration was taken up, or refused.
+    pub fn reloaded(&self, successful: bool) {
+        if let Some(counting) = &self.0 {
+            counting.reloads.ended(successful);
         }
     }
 

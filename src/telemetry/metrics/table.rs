@@ -229,6 +229,18 @@ pub(super) const FAILED_EXPORTS: Instrument = counter(
     &["signal"],
     "Batches of `traces` or `metrics` that the OTLP receiver did not take; only where an endpoint is set.",
 );
+pub(super) const RELOAD_SUCCESSFUL: Instrument = gauge(
+    "sealane.config.last_reload_successful",
+    "",
+    &[],
+    "Whether the configuration that was last found could be taken up: 1 or 0.",
+);
+pub(super) const RELOAD_TIME: Instrument = gauge(
+    "sealane.config.last_reload_success_timestamp",
+    "s",
+    &[],
+    "When a configuration was last taken up, in seconds since 1970; the start counts.",
+);
 pub(super) const BUILD_INFO: Instrument =
     gauge("sealane.build_info", "", &["version", "revision", "rustc"], "Always 1; its attributes say what runs.");
 pub(super) const CPU: Instrument =
@@ -271,6 +283,8 @@ pub const INSTRUMENTS: &[Instrument] = &[
     ALARMS,
     OFF_PIN,
     FAILED_EXPORTS,
+    RELOAD_SUCCESSFUL,
+    RELOAD_TIME,
     BUILD_INFO,
     CPU,
     RESIDENT,

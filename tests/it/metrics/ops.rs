@@ -94,7 +94,7 @@ async fn who_connects_and_says_nothing_gives_its_place_back() {
         snapshot: Box::new(|| unreachable!("nobody asks for the page")),
         clock: Clock::start(),
         metrics: Metrics::off(),
-        config_revision: "test".into(),
+        config_revision: Box::new(|| "test".into()),
     };
     let serving = tokio::spawn(ops.serve(view));
     let start = Instant::now();

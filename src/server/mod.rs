@@ -1,4 +1,7 @@
 //! The composition root: wires everything together, listens, and drains.
+mod reload;
+mod rules;
+
 use std::{
     future::{Future, pending},
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -21,6 +24,8 @@ use tonic::{
 use tonic_health::pb::health_server::HealthServer;
 use tracing::{info, warn};
 
+pub use self::reload::{Reload, Watched};
+use self::rules::Lasting;
 use crate::{
     audit::{self, Journal},
     azure::{Azure, ResponseBounds},
@@ -29,14 +34,14 @@ use crate::{
     credentials::Credentials,
     dispatch::Dispatcher,
     grpc::{
-        Condition, DeadlineRules, Explain, Gate, HealthService, HoldDown, Inference, InferenceRules, Operator,
-        ReflectionGate, Regions, Trail,
+        Condition, Current, Explain, HealthService, HoldDown, InferenceRules, ReflectionGate, Trail,
         pb::{
             self, inference_service_server::InferenceServiceServer, operator_service_server::OperatorServiceServer,
             region_service_server::RegionServiceServer,
         },
     },
-    identity::{Audience, Callers},
+    identity::Audience,
+    in_force::InForce,
     listener::Incoming,
     ops::{self, Ops},
     prober, standings,
@@ -84,6 +89,7 @@ pub struct ServerSettings {
 
 /// A service that listens but does not yet serve.
 pub struct Server<U> {
+    rules: Arc<InForce<InferenceRules>>,
     listener: TcpListener,
     ops: Option<Ops>,
     dispatcher: Arc<Dispatcher<U>>,
@@ -120,34 +126,12 @@ fn open_journal(audit: &AuditSettings, revision: &str) -> anyhow::Result<Journal
 impl ServerSettings {
     fn of(config: &Config, journal: Option<Journal>, metrics: Metrics) -> Self {
         let limits = &config.limits;
-        let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
-        regions.sort_unstable();
-        regions.dedup();
-        let callers = match &config.callers[..] {
-            [] => Callers::anyone(Arc::clone(&config.default_policy)),
-            known => Callers::known(known),
-        };
+        let lasting = Lasting { trail: journal.map(|journal| Arc::new(Trail::new(journal))), ..Lasting::default() };
         Self {
             listen: config.listen,
             ops: config.ops,
             metrics,
-            rules: Arc::new(InferenceRules {
-                gate: Gate::new(Arc::new(callers), config.region_status),
-                unary_deadlines: DeadlineRules { default: limits.default_deadline, longest: limits.max_deadline },
-                stream_deadlines: DeadlineRules {
-                    default: limits.stream_default_deadline,
-                    longest: limits.stream_max_deadline,
-                },
-                regions,
-                image_uris: config.images.allow_uri,
-                extra_params: config.extra_params.clone(),
-                max_response_bytes: limits.max_response_bytes,
-                longest_response_bytes: limits.longest_response_bytes,
-                config_revision: config.revision.clone(),
-                trail: journal.map(|journal| Arc::new(Trail::new(journal))),
-                stopping: CancellationToken::new(),
-                ending: CancellationToken::new(),
-            }),
+            rules: Arc::new(rules::rules(config, rules::callers(config), lasting)),
             max_request_bytes: limits.max_request_bytes,
             max_concurrent_streams: limits.max_concurrent_streams,
             tls: config.tls.clone(),
@@ -175,12 +159,14 @@ impl<U: Upstream> Server<U> {
             None => None,
         };
         let dispatcher = Dispatcher::new(upstream, router, clock).measured_by(settings.metrics.clone());
-        Ok(Self { listener, ops, dispatcher: Arc::new(dispatcher), tls: tls.map(Arc::new), settings })
+        let rules = Arc::new(InForce::new(Arc::clone(&settings.rules)));
+        Ok(Self { rules, listener, ops, dispatcher: Arc::new(dispatcher), tls: tls.map(Arc::new), settings })
     }
 
     /// Certificates and tokens, for whoever knows that they changed. The service looks for itself every 5 s.
     pub fn credentials(&self) -> Credentials {
-        Credentials::new(self.tls.clone(), Arc::clone(self.settings.rules.gate.callers()))
+        let rules = Arc::clone(&self.rules);
+        Credentials::new(self.tls.clone(), move || Arc::clone(rules.get().gate.callers()))
     }
 
     /// The address, with the port that was really taken.
@@ -206,14 +192,14 @@ impl<U: Upstream> Server<U> {
     /// When the listener fails.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<()> {
         let credentials = self.credentials();
-        let Self { listener, ops, dispatcher, tls, settings } = self;
+        let Self { rules, listener, ops, dispatcher, tls, settings } = self;
         let (condition, watching) = watch::channel(Condition { ready: true, upstream: true });
         let ending = settings.rules.ending.clone();
         let stopping = settings.rules.stopping.clone();
         let draining = CancellationToken::new();
         watch_router(&dispatcher);
-        let ops = serve_ops(ops, &dispatcher, &settings, watching.clone());
-        let routes = routes(&dispatcher, &settings, watching)?;
+        let ops = serve_ops(ops, &dispatcher, &settings, &rules, watching.clone());
+        let routes = routes(&dispatcher, &settings, &rules, watching)?;
         let transport = Transport::builder()
             .max_concurrent_streams(settings.max_concurrent_streams)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
@@ -275,16 +261,17 @@ async fn serve_ops<U: Upstream>(
     ops: Option<Ops>,
     dispatcher: &Arc<Dispatcher<U>>,
     settings: &ServerSettings,
+    rules: &Arc<InForce<InferenceRules>>,
     condition: watch::Receiver<Condition>,
 ) {
     let Some(ops) = ops else { return std::future::pending().await };
-    let shown = Arc::clone(dispatcher);
+    let (shown, rules) = (Arc::clone(dispatcher), Arc::clone(rules));
     let view = ops::View {
         ready: Box::new(move || condition.borrow().ready),
         snapshot: Box::new(move || shown.snapshot()),
         clock: dispatcher.clock(),
         metrics: settings.metrics.clone(),
-        config_revision: settings.rules.config_revision.clone(),
+        config_revision: Box::new(move || rules.get().config_revision.clone()),
     };
     ops.serve(view).await;
 }
@@ -329,11 +316,12 @@ fn takes_calls(snapshot: &Snapshot) -> bool {
 fn routes<U: Upstream>(
     dispatcher: &Arc<Dispatcher<U>>,
     settings: &ServerSettings,
+    rules: &Arc<InForce<InferenceRules>>,
     condition: watch::Receiver<Condition>,
 ) -> anyhow::Result<Routes> {
-    let rules = Arc::clone(&settings.rules);
-    let inference = InferenceServiceServer::new(Inference::new(Arc::clone(dispatcher), Arc::clone(&rules)));
-    let operator = OperatorServiceServer::new(Operator::new(Arc::clone(dispatcher), rules));
+    let services = Current::new(Arc::clone(dispatcher), Arc::clone(rules));
+    let inference = InferenceServiceServer::new(services.clone());
+    let operator = OperatorServiceServer::new(services.clone());
     let shows_regions = settings.rules.gate.region_status() != Audience::Nobody;
     let names: Vec<_> = SERVICES.into_iter().chain(shows_regions.then_some(REGION_SERVICE)).collect();
     let health = HealthServer::new(HealthService::new(&names, condition, settings.rules.stopping.clone()));
@@ -348,7 +336,7 @@ fn routes<U: Upstream>(
         .add_service(operator.accept_compressed(Gzip).send_compressed(Gzip))
         .add_service(health.accept_compressed(Gzip).send_compressed(Gzip));
     if shows_regions {
-        let regions = RegionServiceServer::new(Regions::new(Arc::clone(dispatcher), Arc::clone(&settings.rules)));
+        let regions = RegionServiceServer::new(services);
         routes.add_service(regions.accept_compressed(Gzip).send_compressed(Gzip));
     }
     if settings.reflection != Audience::Nobody {
@@ -360,7 +348,7 @@ fn routes<U: Upstream>(
                 // With these, tools show error details in full instead of as bytes.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
-        let gate = ReflectionGate::new(Arc::clone(&settings.rules), settings.reflection, settings.metrics.clone());
+        let gate = ReflectionGate::new(Arc::clone(rules), settings.reflection, settings.metrics.clone());
         let v1 = described().build_v1()?.accept_compressed(Gzip).send_compressed(Gzip);
         let v1alpha = described().build_v1alpha()?.accept_compressed(Gzip).send_compressed(Gzip);
         routes
