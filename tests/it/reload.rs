@@ -168,7 +168,10 @@ async fn a_narrower_policy_holds_for_the_rescue_of_a_call_under_way() {
     assert!(told(&status).starts_with("Unavailable"), "{status:?}");
     // Test calls carry nobody's data, and no trace.
     let received = world.regions[1].counters().captured();
-    assert!(received.iter().all(|request| !request.headers.contains_key("traceparent")), "nothing went to francecentral");
+    assert!(
+        received.iter().all(|request| !request.headers.contains_key("traceparent")),
+        "nothing went to francecentral"
+    );
 }
 
 #[tokio::test]
