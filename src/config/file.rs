@@ -219,6 +219,12 @@ pub(super) struct TargetEntry {
     /// compute. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) spillover: Option<Spillover>,
+    /// The deployment's tokens a minute (TPM) in Azure. Default: what Azure's headers state, which always counts more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tokens_per_minute: Option<Setting<u32>>,
+    /// The deployment's requests a minute (RPM) in Azure. Default: what Azure's headers state, which always counts more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) requests_per_minute: Option<Setting<u32>>,
     /// Embedding models only: this deployment's own claim; must equal that of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) embedding: Option<EmbeddingSpace>,
@@ -368,6 +374,14 @@ pub(super) struct Failover {
     pub(super) retry_pause: Setting<Duration>,
     /// Attempts in flight at one target; bulk work leaves a fifth of them to interactive calls. Default 256.
     pub(super) concurrency: Setting<u32>,
+    /// Calls wait for their turn at a target that is short of Azure quota, or go to the next one, instead of running
+    /// into a 429. Default true.
+    pub(super) pace: Setting<bool>,
+    /// Longest wait of an interactive call for its turn, before the next target is taken; at most a tenth of its time.
+    /// Default 1s.
+    pub(super) spill_after: Setting<Duration>,
+    /// The same for bulk calls, which rather stay where they are; at most a quarter of their time. Default 10s.
+    pub(super) spill_bulk_after: Setting<Duration>,
     /// Failures in a row that make a target suspect, so that test calls are sent to it, 1 to 100. Default 5.
     pub(super) suspicious_failures: Setting<u32>,
     /// Silence of an attempt in flight that counts as a sign of trouble; five of the model's medians if those are
@@ -538,6 +552,9 @@ impl Default for Failover {
             retry_budget_percent: defaults.retry_budget_percent.into(),
             retry_pause: defaults.retry_pause.into(),
             concurrency: defaults.concurrency.into(),
+            pace: defaults.pacing.enabled.into(),
+            spill_after: defaults.pacing.interactive.into(),
+            spill_bulk_after: defaults.pacing.bulk.into(),
             suspicious_failures: defaults.detection.consecutive.into(),
             suspicious_silence: defaults.detection.silence.0.into(),
             hedge: defaults.hedging.enabled.into(),

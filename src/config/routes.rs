@@ -2,7 +2,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use sealane_core::{
-    domain::{Claims, ExpectedVersion, ModelKind, OnVersionMismatch, ScopeEvidence, Target, TargetId},
+    domain::{Claims, ExpectedVersion, ModelKind, OnVersionMismatch, RateLimits, ScopeEvidence, Sku, Target, TargetId},
     router::Routes,
 };
 
@@ -139,10 +139,31 @@ fn check_model(
                 spillover: spillover.map(|(deployment, _)| deployment),
                 scope_evidence: ScopeEvidence::Declared,
                 on_mismatch: resource.on_mismatch,
+                limits: rate_limits(entry, sku, findings),
             },
         });
     }
     warn_of_one_region(name, model, &targets[first..], findings);
+}
+
+/// What the entry says of Azure's limits.
+fn rate_limits(entry: &TargetEntry, sku: Sku, findings: &mut Findings<'_>) -> RateLimits {
+    let mut take = |key: &str, setting: &Option<Setting<u32>>| {
+        let setting = setting.as_ref()?;
+        let limit = *setting.take(findings)?;
+        if limit == 0 {
+            findings.refuse(setting.place, format!("`{key}` must be at least 1; leave it out if it is not known"));
+        } else if sku.is_provisioned() {
+            let sku = sku.as_str();
+            findings
+                .refuse(setting.place, format!("`{key}` is not for `{sku}`: reserved throughput has no such limit"));
+        }
+        Some(limit)
+    };
+    RateLimits {
+        tokens_per_minute: take("tokens_per_minute", &entry.tokens_per_minute),
+        requests_per_minute: take("requests_per_minute", &entry.requests_per_minute),
+    }
 }
 
 fn find<'a>(

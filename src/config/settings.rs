@@ -1,7 +1,7 @@
 //! Checks limits, failover, draining, telemetry and the like: single numbers, each with its own sense.
 use std::time::Duration;
 
-use sealane_core::router::{Affinity, Detection, Hedging, Recovery, Testing, Thresholds};
+use sealane_core::router::{Affinity, Detection, Hedging, Pacing, Recovery, Testing, Thresholds};
 
 use super::{
     Place, file,
@@ -138,6 +138,9 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
     let retry_budget_percent = entry.retry_budget_percent.take(findings).copied();
     let retry_pause = positive("retry_pause", &entry.retry_pause, findings);
     let concurrency = entry.concurrency.take(findings).copied();
+    let pace = entry.pace.take(findings).copied();
+    let spill_after = entry.spill_after.take(findings).copied();
+    let spill_bulk_after = entry.spill_bulk_after.take(findings).copied();
     let suspicious_failures = entry.suspicious_failures.take(findings).copied();
     let suspicious_silence = positive("suspicious_silence", &entry.suspicious_silence, findings);
     let hedge = entry.hedge.take(findings).copied();
@@ -179,6 +182,7 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
         retries: retries?,
         retry_pause: retry_pause?,
         concurrency: concurrency?,
+        pacing: Pacing { enabled: pace?, interactive: spill_after?, bulk: spill_bulk_after?, ..usual.pacing },
         detection: Detection {
             consecutive: suspicious_failures?,
             silence: (suspicious_silence?, usual.detection.silence.1),

@@ -69,6 +69,7 @@ impl<U: Upstream> Dispatcher<U> {
         let route = self.route(&admission.model, ModelKind::Chat)?;
         let model = Arc::clone(&route.model);
         let call = self.admit(&mut admission, route, Delivery::Streamed, request.estimated_prompt_tokens());
+        let call = call.capped_at(request.answer_tokens());
         let (on_interruption, deadline) = (admission.options.on_interruption, admission.deadline);
         let run = Run::new(Arc::clone(self), admission, Operation::Chat { streamed: true }, call);
         let request = Arc::new(request);

@@ -47,6 +47,7 @@ impl<U: Upstream> Dispatcher<U> {
         let assembled = self.assembles(&route) && crate::upstream::streamable(&request);
         let delivery = if assembled { Delivery::Assembled } else { Delivery::Unary };
         let call = self.admit(&mut admission, route, delivery, request.estimated_prompt_tokens());
+        let call = call.capped_at(request.answer_tokens());
         let operation = Operation::Chat { streamed: assembled };
         let mut run = Run::new(Arc::clone(self), admission, operation, call);
         loop {

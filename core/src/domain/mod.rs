@@ -26,7 +26,7 @@ pub use request::{
 };
 pub use stream::{StreamEnd, StreamProgress};
 pub use target::{
-    Claims, ModelKind, OnMismatch, ProcessingScope, ScopeEvidence, Sku, Target, TargetId, UpstreamStream,
+    Claims, ModelKind, OnMismatch, ProcessingScope, RateLimits, ScopeEvidence, Sku, Target, TargetId, UpstreamStream,
     normalise_region,
 };
 pub use time::Moment;

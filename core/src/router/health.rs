@@ -2,10 +2,11 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Cause, Machine, Thresholds,
+    Cause, Machine, Observation, Thresholds,
     baseline::Baseline,
     detector::{Detector, Window, reaches},
     open::{Open, OpenAttempts},
+    pace::Pace,
     standing::{Phase, Traffic},
     test_call::TestState,
 };
@@ -72,6 +73,7 @@ pub(super) struct TargetHealth {
     pub(super) detector: Detector,
     pub(super) baseline: Baseline,
     pub(super) open: OpenAttempts,
+    pub(super) pace: Pace,
     /// Attempts; marked are those that failed here and whose call was then served elsewhere.
     pub(super) elsewhere: Window,
     pub(super) drained: Option<Drain>,
@@ -96,7 +98,7 @@ pub(super) struct TargetHealth {
 }
 
 impl TargetHealth {
-    pub(super) fn new(numbers: &Thresholds, now: Moment) -> Self {
+    pub(super) fn new(target: &Target, numbers: &Thresholds, now: Moment) -> Self {
         Self {
             machine: Machine::new(now, numbers),
             cause: None,
@@ -104,6 +106,7 @@ impl TargetHealth {
             detector: Detector::new(&numbers.detection),
             baseline: Baseline::new(now),
             open: OpenAttempts::default(),
+            pace: Pace::new(target),
             elsewhere: Window::new(numbers.detection.grey_window),
             drained: None,
             misconfigured: None,
@@ -201,8 +204,34 @@ impl TargetHealth {
         self.baseline.quantiles().map(|known| floor.max(known.median * medians))
     }
 
-    pub(super) fn began(&mut self, silent_after: Option<Duration>, fair_silence: Duration, now: Moment) -> u32 {
-        self.open.begin(now, silent_after, fair_silence)
+    /// An attempt begins that is estimated to cost so many tokens.
+    pub(super) fn began(
+        &mut self,
+        silent_after: Option<Duration>,
+        fair_silence: Duration,
+        tokens: u64,
+        now: Moment,
+    ) -> u32 {
+        let sent = self.pace.departs(tokens, now);
+        self.open.begin(now, silent_after, fair_silence, sent)
+    }
+
+    /// What the end of an attempt says of the quota.
+    pub(super) fn paced(&mut self, open: &Open, tokens: u64, observation: &Observation, now: Moment) {
+        match observation {
+            Observation::Served { quota, .. } => self.pace.stated(open.sent, open.started, *quota, now),
+            Observation::Failed(failure) => {
+                self.pace.stated(open.sent, open.started, failure.evidence.quota, now);
+                match failure.kind {
+                    FailureKind::Throttled { retry_after } => {
+                        self.pace.throttled(open.sent, tokens, retry_after, now);
+                    }
+                    FailureKind::Connect(_) => self.pace.was_not_sent(tokens, now),
+                    _ => {}
+                }
+            }
+            Observation::Cancelled => {}
+        }
     }
 
     /// The first content of an attempt came after `latency`. Normal is learned only while all is well.

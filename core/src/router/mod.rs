@@ -14,7 +14,8 @@
 //!
 //! A target's health is its [`Standing`] and its [`Overlay`]; what a route does follows from those of its permitted
 //! targets at the moment of choosing. `standing` holds the transition function, `detector` the patterns that make a
-//! target suspect, `health` what is known of one target, `resource` what is known of its endpoint, `proving` when
+//! target suspect, `health` what is known of one target, `pace` how much quota it
+//! has left, `resource` what is known of its endpoint, `proving` when
 //! test calls are due and what they mean, `choice` where a call goes.
 mod affinity;
 mod baseline;
@@ -26,6 +27,7 @@ mod detector;
 mod health;
 mod open;
 mod operator;
+mod pace;
 mod proving;
 mod resource;
 mod route;
@@ -48,7 +50,9 @@ pub use saved::{SavedDrain, SavedTarget};
 pub use snapshot::{Alarm, ModelView, NextStep, Snapshot, TargetView, Transition};
 pub use standing::Standing;
 pub use test_call::{TestKind, TestOrder, TestPurpose, TestResult};
-pub use thresholds::{Affinity, Detection, Hedging, Recovery, Testing, Thresholds, ThresholdsError, Validation};
+pub use thresholds::{
+    Affinity, Detection, Hedging, Pacing, Recovery, Testing, Thresholds, ThresholdsError, Validation,
+};
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -130,7 +134,7 @@ const TRANSITIONS_KEPT: usize = 50;
 impl Router {
     /// A router that believes every target good. `seed` feeds all jitter. Test calls go wherever any caller's may.
     pub fn new(routes: Routes, thresholds: Thresholds, seed: u64, now: Moment) -> Self {
-        let health = routes.targets().iter().map(|_| TargetHealth::new(&thresholds, now)).collect();
+        let health = routes.targets().iter().map(|target| TargetHealth::new(target, &thresholds, now)).collect();
         let resources = ResourceHealth::all(&routes, now);
         let budget = RetryBudget::new(thresholds.retry_budget_percent);
         let tokens = TokenBudget::new(thresholds.testing.tokens_per_day, now);
@@ -230,6 +234,7 @@ impl Router {
         let Some(open) = health.ended(ticket.slot(), now) else { return };
         self.in_flight -= 1;
         self.hedges -= u32::from(ticket.is_hedge());
+        health.paced(&open, call.tokens, observation, now);
         match observation {
             Observation::Served { first_content, quota } => {
                 let tokens = call.terms.prompt_tokens;
@@ -270,6 +275,16 @@ impl Router {
             self.in_flight -= 1;
             self.hedges -= u32::from(ticket.is_hedge());
             self.look(index, now);
+        }
+    }
+
+    /// What Azure's headers say of the quota of an attempt's target: known as soon as the response head is here, which
+    /// may be long before the attempt ends.
+    pub fn quota_seen(&mut self, ticket: Ticket, quota: Quota, now: Moment) {
+        let Some(health) = self.health.get_mut(ticket.target_index()) else { return };
+        if let Some(open) = health.open.find(ticket.slot()) {
+            let (sent, started) = (open.sent, open.started);
+            health.pace.stated(sent, started, quota, now);
         }
     }
 

@@ -20,7 +20,11 @@ impl Router {
             *in_force = policies.iter().find(|policy| policy.name == *name).cloned();
         }
         let new = self.health.len()..routes.targets().len();
-        self.health.extend(new.clone().map(|_| TargetHealth::new(&thresholds, now)));
+        let added = routes.targets().get(new.clone()).unwrap_or_default();
+        self.health.extend(added.iter().map(|target| TargetHealth::new(target, &thresholds, now)));
+        for (health, target) in self.health.iter_mut().zip(routes.targets()) {
+            health.pace.go_by(target, now);
+        }
         let mut resources = ResourceHealth::all(&routes, now);
         for (known, successor) in self.resources.iter_mut().zip(&mut resources) {
             known.targets = std::mem::take(&mut successor.targets);

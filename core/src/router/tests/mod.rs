@@ -1,5 +1,5 @@
 //! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
-//! `operator`, `quarantine`, `saved`, `succession`), as stories of calls (`scripts`) and of outages (`outages`), as
+//! `operator`, `quarantine`, `quota`, `saved`, `succession`), as stories of calls (`scripts`) and of outages (`outages`), as
 //! properties (`properties`, `sequences`, `residency`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
@@ -13,6 +13,7 @@ mod outages;
 mod properties;
 mod proving;
 mod quarantine;
+mod quota;
 mod reach;
 mod residency;
 mod saved;
