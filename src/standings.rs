@@ -14,7 +14,7 @@ use sealane_core::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     audit::{self, Event, Journal, Probe},
@@ -205,12 +205,18 @@ fn record(transition: &Transition) -> Event {
         Standing::Returning { step } => format!("returning({step})"),
         Standing::Serving | Standing::Suspected => standing.as_str().to_owned(),
     };
+    // A drift changes no standing, and yet the target takes no calls.
+    let (from, to) = match cause {
+        Cause::Drifted { .. } => (word(from), "drifted".to_owned()),
+        Cause::Comparable { .. } => ("drifted".to_owned(), word(to)),
+        _ => (word(from), word(to)),
+    };
     Event::Transition(audit::Transition {
         model: (&target.model).into(),
         region: (&target.region).into(),
         deployment: (&target.deployment).into(),
-        from: word(from).into(),
-        to: word(to).into(),
+        from: from.into(),
+        to: to.into(),
         reason: cause.to_string().into(),
     })
 }
@@ -262,6 +268,14 @@ fn tell(transition: &Transition) {
     let Transition { target, from, to, cause, .. } = transition;
     let (model, region, resource) = (&*target.model, &*target.region, &*target.resource);
     let deployment = &*target.deployment;
+    if let Cause::Drifted { .. } = cause {
+        error!(model, region, resource, deployment, %cause, "takes no calls: its vectors are not comparable");
+        return;
+    }
+    if let Cause::Comparable { .. } = cause {
+        info!(model, region, resource, deployment, %cause, "takes calls again");
+        return;
+    }
     let (before, after) = (from.as_str(), to.as_str());
     if let Cause::Drained { .. } | Cause::Released { .. } | Cause::DrainOver { .. } = cause {
         info!(model, region, resource, deployment, standing = after, %cause, "drain changed");

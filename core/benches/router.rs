@@ -27,7 +27,7 @@ fn target(id: u16) -> Target {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         version: None,
-        embedding_space: "".into(),
+        embedding_space: None,
         claims: Default::default(),
     }
 }

@@ -226,7 +226,8 @@ pub fn routes(deployments: &[Deployment]) -> Routes {
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
             version: None,
-            embedding_space: if deployment.kind == ModelKind::Chat { "".into() } else { "e3/1/256".into() },
+            // Nobody drifts in these stories.
+            embedding_space: None,
             claims: Default::default(),
         }
     });

@@ -17,7 +17,7 @@ use http::{
 use http_body_util::BodyExt as _;
 use reqwest::{Client, Response, Url, redirect, retry};
 use sealane_core::domain::{
-    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, Silence,
+    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, Silence, Vector,
 };
 use secrecy::ExposeSecret as _;
 use thiserror::Error;
@@ -374,12 +374,24 @@ impl Upstream for Azure {
 
     async fn embed(&self, order: &AttemptOrder, request: &EmbedRequest) -> Result<EmbedReply, Failure> {
         let until = Instant::now() + order.limits.first_content.min(order.limits.total);
-        let resource = self.resource(order.target.target().resource_index)?;
-        let deployment = resource.deployment_in_body(Operation::Embeddings, &order.target.target().deployment);
-        let body = request::embeddings(request, deployment).map_err(|_| unencodable())?;
+        let target = order.target.target();
+        let resource = self.resource(target.resource_index)?;
+        let deployment = resource.deployment_in_body(Operation::Embeddings, &target.deployment);
+        let space = target.embedding_space.as_deref();
+        let shortened = space.filter(|space| space.shortened).map(|space| space.dimensions);
+        let dimensions = request.dimensions.or(shortened);
+        let body = request::embeddings(request, deployment, dimensions).map_err(|_| unencodable())?;
         let outgoing = Outgoing { operation: Operation::Embeddings, streamed: false, body };
-        let (inputs, dimensions) = (request.inputs.len(), request.dimensions);
-        self.whole(order, outgoing, until, |body, evidence| reply::embeddings(body, inputs, dimensions, evidence)).await
+        let understand = |body: &[u8], evidence| {
+            let reply = reply::embeddings(body, request.inputs.len(), request.dimensions, evidence)?;
+            // A length that a caller asked for says nothing of the space, whether it came or not.
+            let length = reply.vectors.first().filter(|_| request.dimensions.is_none()).map(Vector::dimensions);
+            match space.map_or(Ok(()), |space| space.check(length, &reply.model)) {
+                Ok(()) => Ok(reply),
+                Err(drift) => Err(FailureKind::OtherSpace(drift)),
+            }
+        };
+        self.whole(order, outgoing, until, understand).await
     }
 
     async fn list_models(&self, order: &AttemptOrder) -> Result<(), Failure> {

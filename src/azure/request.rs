@@ -16,8 +16,12 @@ pub(super) fn chat(request: &ChatRequest, deployment: Option<&str>, stream: bool
     serde_json::to_vec(&ChatBody { request, deployment, stream })
 }
 
-/// The body of an embeddings request. Vectors are asked for as base64: a quarter of the bytes, a tenth of the work.
-pub(super) fn embeddings(request: &EmbedRequest, deployment: Option<&str>) -> serde_json::Result<Vec<u8>> {
+/// The body of an embeddings request for vectors of this length; `None`: the model's own. Vectors are asked for as base64: a quarter of the bytes, a tenth of the work.
+pub(super) fn embeddings(
+    request: &EmbedRequest,
+    deployment: Option<&str>,
+    dimensions: Option<u32>,
+) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Body<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +37,7 @@ pub(super) fn embeddings(request: &EmbedRequest, deployment: Option<&str>) -> se
         model: deployment,
         input: &request.inputs,
         encoding_format: "base64",
-        dimensions: request.dimensions,
+        dimensions,
         user: request.end_user_id.as_deref(),
     })
 }

@@ -27,8 +27,9 @@ pub(super) fn chat(reply: ChatReply, served: &Served) -> pb::CompleteResponse {
 
 /// Vectors, as floats or as bytes.
 pub(super) fn embeddings(reply: EmbedReply, encoding: pb::VectorEncoding, served: &Served) -> pb::EmbedResponse {
-    let dimensions = reply.vectors.first().map_or(0, Vector::dimensions) as i32;
-    let embedding_space = served.by().map(|attempt| attempt.target.embedding_space.to_string()).unwrap_or_default();
+    let dimensions = reply.vectors.first().map_or(0, Vector::dimensions);
+    let space = served.by().and_then(|attempt| attempt.target.embedding_space.as_ref());
+    let embedding_space = space.map(|space| space.id(dimensions)).unwrap_or_default();
     let embeddings = reply.vectors.into_iter().enumerate().map(|(index, vector)| {
         let bytes = vector.into_le_bytes();
         let (values, packed_values) = match encoding {
@@ -40,7 +41,7 @@ pub(super) fn embeddings(reply: EmbedReply, encoding: pb::VectorEncoding, served
     pb::EmbedResponse {
         model: reply.model,
         embeddings: embeddings.collect(),
-        dimensions,
+        dimensions: dimensions as i32,
         usage: Some(usage(&reply.usage)),
         served_by: Some(served_by(served)),
         embedding_space,

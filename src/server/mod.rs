@@ -44,7 +44,7 @@ use crate::{
     in_force::InForce,
     listener::Incoming,
     ops::{self, Ops},
-    prober, standings,
+    prober, references, standings,
     telemetry::{Metrics, RouterView},
     tls::{ServerTls, TlsSettings},
     upstream::Upstream,
@@ -79,6 +79,8 @@ pub struct ServerSettings {
     pub reflection: Audience,
     /// Where standings are kept; `None`: nowhere.
     pub state_file: Option<PathBuf>,
+    /// Where the reference vectors of embedding spaces are kept; `None`: nowhere.
+    pub reference_file: Option<PathBuf>,
     /// How long no target may take calls before the health name `upstream` turns; it turns back at once.
     pub upstream_hold_down: Duration,
     /// How long calls are still taken after the health turned, so that load balancers notice first.
@@ -107,12 +109,14 @@ impl Server<Azure> {
         // Jitter need not be secret, only different in every process.
         let seed = RandomState::new().build_hasher().finish();
         let journal = config.audit.as_ref().map(|audit| open_journal(audit, &config.revision)).transpose()?;
-        let settings = ServerSettings::of(&config, journal, metrics);
+        let mut settings = ServerSettings::of(&config, journal, metrics);
         let azure = Azure::new(config.resources, ResponseBounds::default())?;
         let policies = settings.rules.gate.callers().policies();
         let mut router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
         if let Some(path) = &settings.state_file {
             standings::restore(path, &mut router, clock.now());
+            let references = references::beside(path);
+            settings.reference_file = references::restore(&references, &mut router).then_some(references);
         }
         Self::bind(settings, azure, router, clock).await
     }
@@ -137,6 +141,7 @@ impl ServerSettings {
             tls: config.tls.clone(),
             reflection: config.reflection,
             state_file: config.state_file.clone(),
+            reference_file: None,
             upstream_hold_down: UPSTREAM_HOLD_DOWN,
             drain_delay: config.drain.delay,
             drain_grace: config.drain.grace,
@@ -235,6 +240,7 @@ impl<U: Upstream> Server<U> {
             () = ops => Ok(()),
             () = draining.run_until_cancelled(follow_journal(&settings.rules, &condition)).then(|_| pending()) => Ok(()),
             () = standings::keep(&dispatcher, settings.state_file.as_deref(), journal) => Ok(()),
+            () = references::keep(&dispatcher, settings.reference_file.as_deref()) => Ok(()),
             () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
         };
         standings::save_now(&dispatcher, settings.state_file.as_deref());

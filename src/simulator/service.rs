@@ -207,7 +207,10 @@ impl Region {
         }
         let served_model = verdict.served_model.as_deref().unwrap_or(&deployment.served_model);
         if kind == DeploymentKind::Embedding {
-            let body = EmbeddingRequest::read(object, &deployment.settings)?.answer(served_model, &deployment.settings);
+            let drift = verdict.embedding_drift.clone();
+            let settings = drift.map(|(model, dimensions)| deployment.settings.drifted(model, dimensions));
+            let settings = settings.as_ref().unwrap_or(&deployment.settings);
+            let body = EmbeddingRequest::read(object, settings)?.answer(served_model, settings);
             return Ok(Answered::Vectors { body, deployment, quota });
         }
         let request = ChatRequest::read(object, &deployment.settings)?;

@@ -96,6 +96,9 @@ impl RegionSettings {
     }
 }
 
+/// Stands between a deployment's own model and the one that it drifted to.
+const DRIFT: &str = " drifted to ";
+
 /// What a deployment can do.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
@@ -152,6 +155,12 @@ impl Default for DeploymentSettings {
 }
 
 impl DeploymentSettings {
+    /// The same, with another model's vectors. It keeps its own model's manners, such as to shorten vectors.
+    pub(super) fn drifted(&self, model: String, dimensions: Option<u32>) -> Self {
+        let model = format!("{}{DRIFT}{model}", self.model);
+        Self { model, dimensions: dimensions.unwrap_or(self.dimensions), ..self.clone() }
+    }
+
     /// A chat deployment with default limits.
     #[must_use]
     pub fn chat(name: &str, model: &str, version: &str) -> Self {

@@ -8,7 +8,7 @@ use sealane::{
     identity::CallerSettings,
 };
 use sealane_core::{
-    domain::{ExpectedVersion, OnVersionMismatch, ProcessingScope},
+    domain::{ExpectedVersion, OnVersionMismatch, ProcessingScope, Target},
     router::Thresholds,
 };
 use secrecy::ExposeSecret as _;
@@ -131,21 +131,22 @@ fn a_small_file_becomes_settings_and_routes() {
     let Credential::ApiKey(key) = &swc.credential;
     assert_eq!(key.expose_secret(), "0123456789abcdef", "blank space around a secret is cut");
 
+    let space = |t: &Target| t.embedding_space.as_ref().map(ToString::to_string).unwrap_or_default();
     let told: Vec<_> = config
         .routes
         .targets()
         .iter()
-        .map(|t| (t.id.0, &*t.model, &*t.region, t.resource_index, t.scope, &*t.embedding_space))
+        .map(|t| (t.id.0, &*t.model, &*t.region, t.resource_index, t.scope, space(t)))
         .collect();
-    let (regional, zone, space) =
+    let (regional, zone, large) =
         (ProcessingScope::Regional, ProcessingScope::DataZone, "text-embedding-3-large/1/3072");
     assert_eq!(
         told,
         [
-            (0, "gpt-4o", "swedencentral", 0, regional, ""),
-            (1, "gpt-4o", "francecentral", 1, regional, ""),
-            (2, "text-embedding-3-large", "swedencentral", 0, regional, space),
-            (3, "text-embedding-3-large", "francecentral", 1, zone, space),
+            (0, "gpt-4o", "swedencentral", 0, regional, String::new()),
+            (1, "gpt-4o", "francecentral", 1, regional, String::new()),
+            (2, "text-embedding-3-large", "swedencentral", 0, regional, large.to_owned()),
+            (3, "text-embedding-3-large", "francecentral", 1, zone, large.to_owned()),
         ]
     );
     assert_eq!(&*config.default_policy.name, "unrestricted");
@@ -380,7 +381,8 @@ fn every_mistake_is_told_with_its_line() {
                 "deployment: embed, sku: DataZoneStandard, embedding: { dimensions: 1536 }",
             )
             .replace("kind: embedding", "kind: embedding\n    embedding: { dimensions: 3072 }"),
-            "dimensions `1536` here, but `3072` on line 19",
+            "`embed` at `swc` (line 21) `3072` and `embed` at `frc` (line 22) `1536` have different dimensions: vectors of two \
+             kinds in one route would corrupt every index\n  --> sealane.yaml:22:",
         ),
         (
             "unknown embedding model",

@@ -48,6 +48,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "listener",
             "ops",
             "prober",
+            "references",
             "standings",
             "telemetry",
             "tls",
@@ -59,6 +60,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("ops", &["clock", "telemetry", "core::domain", "core::router"]),
     ("prober", &["dispatch", "upstream", "core::domain", "core::router"]),
+    ("references", &["dispatch", "upstream", "core::domain", "core::router"]),
     ("standings", &["audit", "dispatch", "upstream", "core::domain", "core::router"]),
     (
         "config",

@@ -6,6 +6,7 @@ mod failure;
 mod filter;
 mod reply;
 mod request;
+mod space;
 mod stream;
 mod target;
 mod time;
@@ -24,6 +25,7 @@ pub use request::{
     ChatRequest, EmbedRequest, ExtraParam, Hedge, ImageDetail, ImageSource, JsonSchema, Message, OnInterruption, Part,
     Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity, is_data_class,
 };
+pub use space::{Drift, EmbeddingSpace, LEAST_COSINE, REFERENCE_TEXT};
 pub use stream::{StreamEnd, StreamProgress};
 pub use target::{
     Claims, ModelKind, OnMismatch, ProcessingScope, RateLimits, ScopeEvidence, Sku, Target, TargetId, UpstreamStream,

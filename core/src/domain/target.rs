@@ -1,7 +1,7 @@
 //! What can be called: one deployment of a model on one resource in one region.
 use std::sync::Arc;
 
-use super::ExpectedVersion;
+use super::{EmbeddingSpace, ExpectedVersion};
 
 /// Index of a target in the configuration in force; only meaningful together with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -189,8 +189,8 @@ pub struct Target {
     pub upstream_stream: UpstreamStream,
     /// The model version it is meant to serve; `None`: any. Chat only, since vectors have their space.
     pub version: Option<ExpectedVersion>,
-    /// Which vectors may be compared with this target's; equal for all targets of one route. Empty for chat.
-    pub embedding_space: Arc<str>,
+    /// Which vectors may be compared with this target's; equal for all targets of one route. `None` for chat.
+    pub embedding_space: Option<Arc<EmbeddingSpace>>,
     /// What its region and scope rest on.
     pub claims: Claims,
 }

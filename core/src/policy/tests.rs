@@ -16,7 +16,7 @@ fn target() -> Arc<Target> {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         version: None,
-        embedding_space: "".into(),
+        embedding_space: None,
         claims: Default::default(),
     })
 }

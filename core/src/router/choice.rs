@@ -1,7 +1,10 @@
 //! The choice itself: permitted set, standings, pins, attempt rules, cooling, room and the split of the deadline.
 use std::{sync::Arc, time::Duration};
 
-use super::{Call, Delivery, Router, call::Turn, health::TargetHealth, pace::Ask, place_on_ramp, standing::Phase};
+use super::{
+    Call, Delivery, Router, call::Turn, health::TargetHealth, pace::Ask, place_on_ramp, space::compared_can_serve,
+    standing::Phase,
+};
 use crate::{
     domain::{
         AttemptLimits, AttemptReason, FailureClass, FailureKind, Hedge, Moment, Priority, Rejection, Target, TargetId,
@@ -272,9 +275,11 @@ enum Pick {
 
 fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Pick {
     let numbers = &router.thresholds;
+    let only_compared = compared_can_serve(router, call, permitted, now);
     let open = |target: &PermittedTarget| {
         let health = &router.health[index(target)];
-        let open = !health.is_withdrawn() && health.cooling_until(now).is_none();
+        let comparable = !only_compared || health.space.is_comparable();
+        let open = comparable && !health.is_withdrawn() && health.cooling_until(now).is_none();
         (open && !call.has_tried(target.target().id)).then_some(health)
     };
     let (mut no_room, mut doubtful) = (false, None);

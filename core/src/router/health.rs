@@ -7,13 +7,14 @@ use super::{
     detector::{Detector, Window, reaches},
     open::{Open, OpenAttempts},
     pace::Pace,
+    space::Comparability,
     standing::{Phase, Traffic},
     test_call::TestState,
 };
-use crate::domain::{BadResponse, Failure, FailureClass, FailureKind, Mismatch, Moment, Quota, Target};
+use crate::domain::{BadResponse, Drift, Failure, FailureClass, FailureKind, Mismatch, Moment, Quota, Target};
 
 /// Why a target is passed over although its standing would let it serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Overlay {
     /// Throttled by Azure: busy, not broken.
     Cooling {
@@ -33,6 +34,13 @@ pub enum Overlay {
     Quarantined {
         /// Since when.
         since: Moment,
+    },
+    /// Its vectors are not those of its embedding space, so no caller may get them.
+    Drifted {
+        /// Since when.
+        since: Moment,
+        /// How that showed last.
+        drift: Drift,
     },
     /// Azure refuses the service's own credentials or does not know the deployment: an alarm. It is not passed over
     /// for that alone; its standing decides.
@@ -84,6 +92,7 @@ pub(super) struct TargetHealth {
     /// Last 429, of whatever call: it is busy, and so alive.
     pub(super) last_throttled: Option<Moment>,
     pub(super) tests: TestState,
+    pub(super) space: Comparability,
     pub(super) served: u64,
     pub(super) failed: u64,
     pub(super) last_success: Option<Moment>,
@@ -114,6 +123,7 @@ impl TargetHealth {
             contradicted: None,
             last_throttled: None,
             tests: TestState::new(now),
+            space: Comparability::default(),
             served: 0,
             failed: 0,
             last_success: None,
@@ -131,9 +141,9 @@ impl TargetHealth {
         !self.is_withdrawn() && !self.is_out()
     }
 
-    /// Drained or quarantined: it takes no calls, whatever its standing and however sorely it is missed.
+    /// Drained, quarantined or drifted: it takes no calls, whatever its standing and however sorely it is missed.
     pub(super) fn is_withdrawn(&self) -> bool {
-        self.drained.is_some() || self.is_quarantined()
+        self.drained.is_some() || self.is_quarantined() || self.space.drifted.is_some()
     }
 
     pub(super) fn is_quarantined(&self) -> bool {
@@ -169,6 +179,9 @@ impl TargetHealth {
         }
         if let Some(Contradicted { since, quarantined: true, .. }) = self.contradicted {
             return Some(Overlay::Quarantined { since });
+        }
+        if let Some((since, drift)) = self.space.drifted.clone() {
+            return Some(Overlay::Drifted { since, drift });
         }
         if let Some(since) = self.misconfigured {
             return Some(Overlay::Misconfigured { since });

@@ -14,9 +14,9 @@
 //!
 //! A target's health is its [`Standing`] and its [`Overlay`]; what a route does follows from those of its permitted
 //! targets at the moment of choosing. `standing` holds the transition function, `detector` the patterns that make a
-//! target suspect, `health` what is known of one target, `pace` how much quota it
-//! has left, `resource` what is known of its endpoint, `proving` when
-//! test calls are due and what they mean, `choice` where a call goes.
+//! target suspect, `health` what is known of one target, `pace` how much quota it has left, `resource` what is known of
+//! its endpoint, `proving` when test calls are due and what they mean, `space` whose vectors may be compared, `choice`
+//! where a call goes.
 mod affinity;
 mod baseline;
 mod budget;
@@ -33,6 +33,7 @@ mod resource;
 mod route;
 mod saved;
 mod snapshot;
+mod space;
 mod standing;
 mod succession;
 mod test_call;
@@ -48,6 +49,7 @@ pub use proving::Due;
 pub use route::{Route, Routes, RoutesError};
 pub use saved::{SavedDrain, SavedTarget};
 pub use snapshot::{Alarm, ModelView, NextStep, Snapshot, TargetView, Transition};
+pub use space::Reference;
 pub use standing::Standing;
 pub use test_call::{TestKind, TestOrder, TestPurpose, TestResult};
 pub use thresholds::{
@@ -71,7 +73,8 @@ use self::{
 };
 use crate::{
     domain::{
-        AttemptReason, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota, Silence, TargetId,
+        AttemptReason, EmbeddingSpace, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota,
+        Silence, TargetId, Vector,
     },
     policy::Policy,
 };
@@ -93,6 +96,8 @@ pub struct Router {
     budget: RetryBudget,
     tokens: TokenBudget,
     pins: Pins,
+    /// What the reference text looks like in each embedding space that has settled it.
+    references: BTreeMap<Arc<EmbeddingSpace>, Vector>,
     /// Calls of pinned workflows that were served outside their region, by cause.
     off_pin: BTreeMap<&'static str, u64>,
     /// Targets whose state matters for a running validation.
@@ -149,6 +154,7 @@ impl Router {
             budget,
             tokens,
             pins,
+            references: BTreeMap::new(),
             off_pin: BTreeMap::new(),
             to_compare: Vec::new(),
             transitions: VecDeque::new(),
@@ -329,6 +335,9 @@ impl Router {
             FailureKind::Local { .. } => self.freeze(now),
             kind if matches!(kind.class(), FailureClass::Hard | FailureClass::Misconfigured) => {
                 health.failed(failure, now);
+                if let FailureKind::OtherSpace(drift) = kind {
+                    self.drifted(index, drift.clone(), now);
+                }
                 self.look(index, now);
             }
             _ => {}
@@ -432,8 +441,8 @@ impl Router {
         }
     }
 
-    /// A drain began or ended: worth telling, although the standing stays as it is.
-    fn drain_changed(&mut self, index: usize, cause: Cause, now: Moment) {
+    /// A target was withdrawn or put back: worth telling, although its standing stays as it is.
+    fn withdrawal_changed(&mut self, index: usize, cause: Cause, now: Moment) {
         let (Some(health), Some(target)) = (self.health.get(index), self.routes.targets().get(index)) else { return };
         self.revision += 1;
         let standing = health.machine.standing();

@@ -319,7 +319,7 @@ mod tests {
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
             version: None,
-            embedding_space: "".into(),
+            embedding_space: None,
             claims: Claims {
                 limits: RateLimits { tokens_per_minute: tokens, requests_per_minute: requests },
                 ..Claims::default()

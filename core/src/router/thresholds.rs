@@ -159,6 +159,11 @@ pub struct Testing {
     /// The first test calls come within this time of the start, so that replicas started together do not call in
     /// step. Default 2 s.
     pub first: Duration,
+    /// The first comparison of an embedding target with its space comes within this time of the start, since a drifted
+    /// one might serve until then. Default 100 ms.
+    pub first_comparison: Duration,
+    /// An embedding target is compared at least so often, also where live traffic proves it otherwise. Default 24 h.
+    pub comparison_interval: Duration,
     /// Cheap calls, to a resource that no traffic proves. Default 10 s.
     pub cheap_interval: Duration,
     /// Deep calls, to a target that no traffic proves. Default 60 s.
@@ -291,6 +296,8 @@ impl Default for Testing {
     fn default() -> Self {
         Self {
             first: Duration::from_secs(2),
+            first_comparison: Duration::from_millis(100),
+            comparison_interval: Duration::from_secs(24 * 3600),
             cheap_interval: Duration::from_secs(10),
             deep_interval: Duration::from_secs(60),
             return_interval: Duration::from_secs(10),
@@ -356,6 +363,7 @@ impl Thresholds {
             ("recovery.hold", self.recovery.hold.0),
             ("recovery.step", self.recovery.step),
             ("recovery.level_span", self.recovery.level_span),
+            ("testing.comparison_interval", self.testing.comparison_interval),
             ("testing.cheap_interval", self.testing.cheap_interval),
             ("testing.deep_interval", self.testing.deep_interval),
             ("testing.return_interval", self.testing.return_interval),
@@ -422,6 +430,8 @@ impl Thresholds {
             &mut recovery.step,
             &mut recovery.level_span,
             &mut testing.first,
+            &mut testing.first_comparison,
+            &mut testing.comparison_interval,
             &mut testing.cheap_interval,
             &mut testing.deep_interval,
             &mut testing.return_interval,

@@ -135,7 +135,7 @@ fn report(config: &Config, probes: &[Probe], confirmation: Option<&Confirmation>
     let mut lines = Vec::new();
     for route in config.routes.all() {
         let space = config.routes.targets().iter().find(|target| target.model == route.model);
-        let space = space.map(|target| &*target.embedding_space).filter(|space| !space.is_empty());
+        let space = space.and_then(|target| target.embedding_space.as_ref());
         let space = space.map(|space| format!(" {}", style(space).dim())).unwrap_or_default();
         lines.push(format!("{}{space}", style(&route.model).bold()));
         for policy in policies(config) {

@@ -134,10 +134,11 @@ fn overlays(target: &TargetView, put: Put<'_>) {
     let now = target.overlay.as_ref().map(|overlay| match overlay {
         Overlay::Cooling { .. } => "cooling",
         Overlay::Drained { .. } => "drained",
+        Overlay::Drifted { .. } => "drifted",
         Overlay::Misconfigured { .. } => "misconfigured",
         Overlay::Quarantined { .. } => "quarantined",
     });
-    states(target, "overlay", &["cooling", "drained", "misconfigured", "quarantined"], now, put);
+    states(target, "overlay", &["cooling", "drained", "drifted", "misconfigured", "quarantined"], now, put);
 }
 
 fn alarms(view: &RouterView, put: Put<'_>) {

@@ -173,7 +173,7 @@ pub(super) const OVERLAY: Instrument = gauge(
     "sealane.target.overlay",
     "",
     &["region", "resource", "deployment", "model", "overlay"],
-    "1 while the target is `cooling`, `drained` or `misconfigured`, whatever its standing; else 0.",
+    "1 while the target is `cooling`, `drained`, `drifted`, `misconfigured` or `quarantined`, whatever its standing; else 0.",
 );
 pub(super) const LEVEL: Instrument = gauge(
     "sealane.target.level",

@@ -66,7 +66,7 @@ pub fn order(deployment: &str, limits: AttemptLimits) -> AttemptOrder {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         version: None,
-        embedding_space: "".into(),
+        embedding_space: None,
         claims: Default::default(),
     });
     let target = Policy::unrestricted().permit(&target, &RoutingOptions::default()).unwrap();

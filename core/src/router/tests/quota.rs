@@ -73,18 +73,19 @@ fn a_short_wait_is_better_than_another_region_and_a_long_one_is_not() {
 
 #[test]
 fn patience_is_bounded_by_a_share_of_the_deadline() {
-    for (seconds, priority, longest) in [(20, Interactive, 100), (5, Interactive, 50), (60, Bulk, 1000), (20, Bulk, 500)]
+    for (seconds, priority, longest) in
+        [(20, Interactive, 100), (5, Interactive, 50), (60, Bulk, 1000), (20, Bulk, 500)]
     {
         for (tokens, expected) in [(longest, "wait"), (longest + 1, "weu spill")] {
             let mut router = world(&[super::quota::tokens(6000), UNKNOWN]);
             // Leaves what is reserved, so that both priorities find nothing.
-            let (mut hog, options) = (call(&router, 6000, Interactive, at(0)), RoutingOptions { priority, ..Default::default() });
+            let (mut hog, options) =
+                (call(&router, 6000, Interactive, at(0)), RoutingOptions { priority, ..Default::default() });
             if priority == Bulk {
                 hog = call(&router, 4800, Interactive, at(0));
             }
             router.choose(&mut hog, at(0));
-            let terms =
-                CallTerms { prompt_tokens: tokens, options: Arc::new(options), ..terms(&router, at(seconds)) };
+            let terms = CallTerms { prompt_tokens: tokens, options: Arc::new(options), ..terms(&router, at(seconds)) };
             let told = tell(&router.choose(&mut Call::new(terms, at(0)), at(0)), at(0));
             assert!(told.starts_with(expected), "{seconds} s, {priority:?}, {tokens} tokens: {told}");
         }
@@ -212,7 +213,7 @@ fn a_throttled_ptu_spills_to_the_standard_deployment_of_its_region_before_anothe
 #[test]
 fn a_pinned_call_spills_without_moving_its_pin_and_is_counted() {
     let mut router = world(&[tokens(6000), tokens(6000)]);
-    let mut of_the_workflow = |router: &mut Router, tokens: u64, now| {
+    let of_the_workflow = |router: &mut Router, tokens: u64, now| {
         let options = RoutingOptions { workflow_id: Some("run".into()), ..RoutingOptions::default() };
         let terms = CallTerms { prompt_tokens: tokens, options: Arc::new(options), ..terms(router, now + secs(20)) };
         let mut call = Call::new(terms, now);
