@@ -31,11 +31,7 @@ pub(super) fn embeddings(reply: EmbedReply, encoding: pb::VectorEncoding, served
     let space = served.by().and_then(|attempt| attempt.target.embedding_space.as_ref());
     let embedding_space = space.map(|space| space.id(dimensions)).unwrap_or_default();
     let embeddings = reply.vectors.into_iter().enumerate().map(|(index, vector)| {
-        let bytes = vector.into_le_bytes();
-        let (values, packed_values) = match encoding {
-            pb::VectorEncoding::Unspecified | pb::VectorEncoding::Float32 => (bytes, Vec::new()),
-            pb::VectorEncoding::Float32LeBytes => (Vec::new(), bytes),
-        };
+        let (values, packed_values) = laid_out(vector, encoding);
         Embedding { index: index as i32, values, packed_values }
     });
     pb::EmbedResponse {
@@ -45,6 +41,15 @@ pub(super) fn embeddings(reply: EmbedReply, encoding: pb::VectorEncoding, served
         usage: Some(usage(&reply.usage)),
         served_by: Some(served_by(served)),
         embedding_space,
+    }
+}
+
+/// A vector's bytes in the field that was asked for; the other is empty.
+pub(super) fn laid_out(vector: Vector, encoding: pb::VectorEncoding) -> (Vec<u8>, Vec<u8>) {
+    let bytes = vector.into_le_bytes();
+    match encoding {
+        pb::VectorEncoding::Unspecified | pb::VectorEncoding::Float32 => (bytes, Vec::new()),
+        pb::VectorEncoding::Float32LeBytes => (Vec::new(), bytes),
     }
 }
 

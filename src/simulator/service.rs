@@ -210,7 +210,11 @@ impl Region {
             let drift = verdict.embedding_drift.clone();
             let settings = drift.map(|(model, dimensions)| deployment.settings.drifted(model, dimensions));
             let settings = settings.as_ref().unwrap_or(&deployment.settings);
-            let body = EmbeddingRequest::read(object, settings)?.answer(served_model, settings);
+            let request = EmbeddingRequest::read(object, settings)?;
+            if request.contains(PROMPT_BLOCK_WORD) {
+                return Err(refusal::prompt_blocked());
+            }
+            let body = request.answer(served_model, settings);
             return Ok(Answered::Vectors { body, deployment, quota });
         }
         let request = ChatRequest::read(object, &deployment.settings)?;

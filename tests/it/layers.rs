@@ -90,6 +90,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "tls",
             "upstream",
             "core::domain",
+            "core::ingest",
             "core::policy",
             "core::quota",
             "core::router",
@@ -101,7 +102,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("listener", &["telemetry", "tls"]),
     ("tls", &["secret"]),
     ("secret", &[]),
-    ("dispatch", &["audit", "clock", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
+    (
+        "dispatch",
+        &["audit", "clock", "telemetry", "upstream", "core::domain", "core::ingest", "core::policy", "core::router"],
+    ),
     ("audit", &["core::domain"]),
     ("azure", &["upstream", "core::domain", "core::policy"]),
     ("upstream", &["core::domain", "core::policy"]),
@@ -111,6 +115,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("core::lib", &[]),
     ("core::router", &["core::domain", "core::policy"]),
     ("core::policy", &["core::domain"]),
+    ("core::ingest", &["core::domain"]),
     ("core::quota", &["core::domain"]),
     ("core::domain", &[]),
 ];
