@@ -7,6 +7,7 @@ mod current;
 mod deadline;
 mod decode;
 mod decode_chat;
+mod decode_message;
 mod embedding;
 mod encode;
 mod encode_region;
@@ -18,6 +19,7 @@ mod open_call;
 mod operator;
 mod region;
 mod status;
+mod upstream_field;
 mod violation;
 
 pub use auth::{Gate, ReflectionGate};

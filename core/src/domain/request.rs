@@ -48,6 +48,8 @@ pub struct ChatRequest {
     pub metadata: Vec<(String, String)>,
     /// Opaque id of the caller's end user.
     pub end_user_id: Option<String>,
+    /// Who uses the caller's application, for Microsoft Defender for Cloud.
+    pub user_security_context: Option<UserSecurityContext>,
     /// Allow-listed further parameters, sorted by name.
     pub extra_params: Vec<ExtraParam>,
 }
@@ -58,8 +60,8 @@ impl ChatRequest {
         self.choice_count.unwrap_or(1)
     }
 
-    /// Prompt tokens as Azure estimates them at arrival: characters / 4, rounded up (contract 5.1). Images are not
-    /// counted.
+    /// Prompt tokens as Azure estimates them at arrival: characters / 4, rounded up (contract 5.1). Images and documents
+    /// are not counted.
     pub fn estimated_prompt_tokens(&self) -> u64 {
         let characters: usize = self.messages.iter().map(Message::characters).sum();
         characters.div_ceil(4) as u64
@@ -71,6 +73,19 @@ impl ChatRequest {
         let answer = u64::from(self.max_output_tokens.unwrap_or(0)) * u64::from(self.expected_choices());
         self.estimated_prompt_tokens().saturating_add(answer)
     }
+}
+
+/// Who uses the caller's application.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserSecurityContext {
+    /// The application's name.
+    pub application_name: Option<String>,
+    /// The end user's id.
+    pub end_user_id: Option<String>,
+    /// The end user's Entra tenant.
+    pub end_user_tenant_id: Option<String>,
+    /// The end user's address.
+    pub source_ip: Option<String>,
 }
 
 /// One turn of the conversation.
@@ -93,7 +108,7 @@ impl Message {
         let parts = self.content.iter().map(|part| match part {
             // Bytes stand for characters: exact for ASCII, generous otherwise, and free.
             Part::Text(text) | Part::Refusal(text) => text.len(),
-            Part::Image { .. } => 0,
+            Part::Image { .. } | Part::File { .. } => 0,
         });
         let calls = self.tool_calls.iter().map(|call| call.name.len() + call.arguments_json.len());
         parts.chain(calls).sum()
@@ -125,6 +140,15 @@ pub enum Part {
     },
     /// A refusal that the assistant gave earlier.
     Refusal(String),
+    /// A document.
+    File {
+        /// `application/pdf`.
+        mime_type: String,
+        /// Tells the model what it reads.
+        name: String,
+        /// The file.
+        bytes: Vec<u8>,
+    },
 }
 
 /// Where a picture is.
