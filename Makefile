@@ -45,9 +45,10 @@ faults: ## Run the fault catalogue on real sockets, with the rows that take minu
 	$(CARGO) test --locked --test it faults:: -- --include-ignored --nocapture --test-threads=2
 
 .PHONY: test-clients
-test-clients: ## Run the Python and Go clients against the real server
+test-clients: ## Run the Python and Go clients against the real server, and the openai SDK against the simulator
 	$(CARGO) build --locked --bin sealane
 	scripts/test-clients.sh
+	scripts/test-openai.sh
 
 .PHONY: acceptance-jaeger
 acceptance-jaeger: ## Find a failover of traced Python and Go clients in a real Jaeger, built once with Go (not part of CI)

@@ -179,7 +179,8 @@ pub(super) struct Model {
     /// Default alarm.
     #[serde(default = "version_alarm")]
     pub(super) on_version_mismatch: Setting<OnVersionMismatch>,
-    /// Names that requests may pass in `extra_params`. Default none.
+    /// Names of further Azure parameters that requests may pass in `extra_params`, such as `store`, with which Azure
+    /// keeps prompt and answer. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) extra_params: Vec<Setting<String>>,
     /// Embedding models only: what makes their vectors comparable. Default: by the model's name where it is one of

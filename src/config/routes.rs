@@ -8,6 +8,8 @@ use sealane_core::{
     router::Routes,
 };
 
+use crate::azure::RESERVED_PARAMS;
+
 use super::{
     evidence::Evidence,
     file::{EmbeddingSpace, Model, TargetEntry},
@@ -75,7 +77,16 @@ pub(super) fn check(
 pub(super) fn extra_params(models: &[Model], findings: &mut Findings<'_>) -> Vec<(String, Vec<String>)> {
     let mut all = Vec::new();
     for model in models.iter().filter(|model| !model.extra_params.is_empty()) {
-        let params: Vec<_> = model.extra_params.iter().filter_map(|param| param.take(findings).cloned()).collect();
+        let mut params = Vec::new();
+        for entry in &model.extra_params {
+            let Some(param) = entry.take(findings) else { continue };
+            match RESERVED_PARAMS.iter().find(|(reserved, _)| reserved == param) {
+                Some((_, why)) => {
+                    findings.refuse(entry.place, format!("`{param}` cannot be among `extra_params`: {why}"));
+                }
+                None => params.push(param.clone()),
+            }
+        }
         if let Some(name) = model.name.peek() {
             all.push((name.clone(), params));
         }

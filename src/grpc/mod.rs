@@ -9,6 +9,7 @@ mod decode;
 mod decode_chat;
 mod decode_embed_stream;
 mod embed_stream;
+mod decode_message;
 mod embedding;
 mod encode;
 mod encode_embed_stream;
@@ -21,6 +22,7 @@ mod open_call;
 mod operator;
 mod region;
 mod status;
+mod upstream_field;
 mod violation;
 
 pub use auth::{Gate, ReflectionGate};

@@ -17,6 +17,9 @@ pub const FILTER_OUTAGE_WORD: &str = "simulate-filter-outage";
 /// In a prompt: the model declines, with `refusal` in place of content.
 pub const REFUSAL_WORD: &str = "simulate-refusal";
 
+/// In a prompt: the filter finds published code in the answer, and says where it is from.
+pub const CODE_CITATION_WORD: &str = "simulate-code-citation";
+
 /// Content events before the block that [`OUTPUT_BLOCK_WORD`] causes.
 const OUTPUT_BLOCK_AT: usize = 3;
 
@@ -27,6 +30,8 @@ pub(super) type Piece = Cow<'static, str>;
 pub(super) struct Answer {
     pub(super) choices: Vec<Choice>,
     pub(super) usage: Usage,
+    /// The filter finds published code in it.
+    pub(super) cites_code: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,10 @@ pub(super) struct Usage {
     /// With the hidden reasoning tokens.
     pub(super) completion: u64,
     pub(super) reasoning: u64,
+    /// Of a prediction: taken over into the answer.
+    pub(super) accepted: u64,
+    /// Of a prediction: in vain, and counted as if generated.
+    pub(super) rejected: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -126,8 +135,13 @@ pub(super) fn answer(request: &ChatRequest, tokens: u32, blocked_at: Option<usiz
         .collect();
     let visible: usize = choices.iter().map(|choice| choice.content.tokens()).sum();
     let reasoning = reasoning * request.n as u64;
-    let usage = Usage { prompt: request.prompt_tokens, completion: visible as u64 + reasoning, reasoning };
-    Answer { choices, usage }
+    let predicted = request.predicted_tokens.unwrap_or(0);
+    // How much of a prediction comes true is a matter of taste; here it is half of what could.
+    let accepted = predicted.min(visible as u64) / 2;
+    let rejected = predicted - accepted;
+    let completion = visible as u64 + reasoning + rejected;
+    let usage = Usage { prompt: request.prompt_tokens, completion, reasoning, accepted, rejected };
+    Answer { choices, usage, cites_code: request.prompt.contains(CODE_CITATION_WORD) }
 }
 
 fn full_content(request: &ChatRequest, tokens: u32, chance: &mut Chance) -> (Content, Finish) {

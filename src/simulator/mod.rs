@@ -20,7 +20,8 @@
 //!
 //! # Words in a prompt
 //! [`PROMPT_BLOCK_WORD`] blocks the prompt (400 `content_filter`), [`OUTPUT_BLOCK_WORD`] the output, with
-//! [`FILTER_OUTAGE_WORD`] the filter is down, and [`REFUSAL_WORD`] makes the model decline. A tool is called when its
+//! [`FILTER_OUTAGE_WORD`] the filter is down, [`CODE_CITATION_WORD`] makes it find published code, and [`REFUSAL_WORD`] makes
+//! the model decline. A tool is called when its
 //! name occurs in the last user message, or as `tool_choice` demands.
 //!
 //! # Control API
@@ -48,6 +49,7 @@ mod answer;
 mod body;
 mod chance;
 mod chat;
+mod chat_shape;
 mod control;
 mod counters;
 mod embedding;
@@ -61,6 +63,7 @@ mod request;
 mod schema;
 mod service;
 mod settings;
+mod shape;
 mod stream;
 mod validate;
 mod words;
@@ -73,7 +76,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::answer::{FILTER_OUTAGE_WORD, OUTPUT_BLOCK_WORD, PROMPT_BLOCK_WORD, REFUSAL_WORD};
+pub use self::answer::{CODE_CITATION_WORD, FILTER_OUTAGE_WORD, OUTPUT_BLOCK_WORD, PROMPT_BLOCK_WORD, REFUSAL_WORD};
 pub use self::counters::{CapturedRequest, Counters};
 pub use self::fault::{ErrorBody, Fault, FaultRule, FilterMode, Operation};
 pub use self::faults::Faults;

@@ -250,7 +250,8 @@ impl Region {
         let filter = if request.prompt.contains(FILTER_OUTAGE_WORD) { FilterMode::Outage } else { verdict.filter };
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let model = verdict.served_model.clone().unwrap_or_else(|| deployment.served_model.clone());
-        let identity = Identity::new(serial, created, model, deployment.settings.reasoning);
+        let reasoning = deployment.settings.reasoning;
+        let identity = Identity::new(serial, created, model, reasoning, request.service_tier);
         let head = |content_type| {
             self.headers.answered(
                 serial,

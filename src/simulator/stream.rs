@@ -225,9 +225,11 @@ impl Rendering {
     /// Annotations stand beside text; beside role and finish they are empty, unless the finish is a block.
     fn chunk_annotation(&self, event: Event, finish: Option<Finish>) -> &'static str {
         match (event, finish) {
-            (_, Some(Finish::ContentFilter)) => output_annotation(self.filter, Finish::ContentFilter),
+            (_, Some(Finish::ContentFilter)) => {
+                output_annotation(self.filter, Finish::ContentFilter, self.answer.cites_code)
+            }
             (Event::Text { .. }, _) if self.filter != FilterMode::Asynchronous => {
-                output_annotation(self.filter, Finish::Stop)
+                output_annotation(self.filter, Finish::Stop, self.answer.cites_code)
             }
             _ => "{}",
         }
@@ -325,7 +327,7 @@ impl Rendering {
         push(out, r#","end_offset":"#);
         push_number(out, characters as u64);
         push(out, r#","start_offset":0},"content_filter_results":"#);
-        push(out, output_annotation(self.filter, Finish::Stop));
+        push(out, output_annotation(self.filter, Finish::Stop, self.answer.cites_code));
         push(out, r#","finish_reason":null,"index":"#);
         push_number(out, choice as u64);
         push(out, r#"}],"created":0,"id":"","model":"","object":""}"#);

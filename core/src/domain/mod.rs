@@ -16,14 +16,17 @@ pub use assembly::ReplyAssembly;
 pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Quota};
 pub use evidence::{Evidence, Mismatch};
 pub use failure::{BadResponse, ConnectFailure, Failure, FailureClass, FailureKind, Rejection, Silence};
-pub use filter::{ContentFilterResults, ContentFilterVerdict, PromptFilterResult, Severity};
+pub use filter::{
+    CodeCitation, ContentFilterResults, ContentFilterVerdict, FilterDetail, FilterGrounds, PromptFilterResult, Severity,
+};
 pub use reply::{
     ChatEvent, ChatReply, Choice, Delta, EmbedReply, FinishReason, LogProbs, ReplyHeader, TokenAlternative,
-    TokenLogProb, ToolCall, ToolCallDelta, Usage, Vector,
+    TokenLogProb, ToolCall, ToolCallDelta, UrlCitation, Usage, Vector,
 };
 pub use request::{
     ChatRequest, EmbedRequest, ExtraParam, Hedge, ImageDetail, ImageSource, JsonSchema, Message, OnInterruption, Part,
-    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity, is_data_class,
+    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, UserSecurityContext, Verbosity,
+    is_data_class,
 };
 pub use space::{Drift, EmbeddingSpace, LEAST_COSINE, REFERENCE_TEXT};
 pub use stream::{StreamEnd, StreamProgress};

@@ -48,6 +48,8 @@ pub struct ChatRequest {
     pub metadata: Vec<(String, String)>,
     /// Opaque id of the caller's end user.
     pub end_user_id: Option<String>,
+    /// Who uses the caller's application, for Microsoft Defender for Cloud.
+    pub user_security_context: Option<UserSecurityContext>,
     /// Allow-listed further parameters, sorted by name.
     pub extra_params: Vec<ExtraParam>,
 }
@@ -66,7 +68,7 @@ impl ChatRequest {
     }
 
     /// Prompt tokens as Azure estimates them at arrival: characters / 4, rounded up (contract 5.1). How it counts
-    /// images there is not known; they count here as they are billed.
+    /// images there is not known; they count here as they are billed. Documents are not counted.
     pub fn estimated_prompt_tokens(&self) -> u64 {
         let characters: usize = self.messages.iter().map(Message::characters).sum();
         let images: u64 = self.messages.iter().flat_map(|message| &message.content).map(Part::image_tokens).sum();
@@ -85,6 +87,19 @@ impl ChatRequest {
             None => UNCAPPED_ANSWER,
         }
     }
+}
+
+/// Who uses the caller's application.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserSecurityContext {
+    /// The application's name.
+    pub application_name: Option<String>,
+    /// The end user's id.
+    pub end_user_id: Option<String>,
+    /// The end user's Entra tenant.
+    pub end_user_tenant_id: Option<String>,
+    /// The end user's address.
+    pub source_ip: Option<String>,
 }
 
 /// One turn of the conversation.
@@ -107,7 +122,7 @@ impl Message {
         let parts = self.content.iter().map(|part| match part {
             // Bytes stand for characters: exact for ASCII, generous otherwise, and free.
             Part::Text(text) | Part::Refusal(text) => text.len(),
-            Part::Image { .. } => 0,
+            Part::Image { .. } | Part::File { .. } => 0,
         });
         let calls = self.tool_calls.iter().map(|call| call.name.len() + call.arguments_json.len());
         parts.chain(calls).sum()
@@ -139,6 +154,15 @@ pub enum Part {
     },
     /// A refusal that the assistant gave earlier.
     Refusal(String),
+    /// A document.
+    File {
+        /// `application/pdf`.
+        mime_type: String,
+        /// Tells the model what it reads.
+        name: String,
+        /// The file.
+        bytes: Vec<u8>,
+    },
 }
 
 impl Part {
@@ -146,7 +170,7 @@ impl Part {
         match self {
             Self::Image { detail: Some(ImageDetail::Low), .. } => IMAGE.0,
             Self::Image { .. } => IMAGE.1,
-            Self::Text(_) | Self::Refusal(_) => 0,
+            Self::Text(_) | Self::Refusal(_) | Self::File { .. } => 0,
         }
     }
 }

@@ -75,11 +75,18 @@ impl Recording {
 
 fn graded(category: &'static str, severity: Severity) -> ContentFilterVerdict {
     let filtered = severity > Severity::Safe;
-    ContentFilterVerdict { category: category.into(), filtered, detected: None, severity: Some(severity) }
+    ContentFilterVerdict {
+        category: category.into(),
+        filtered,
+        detected: None,
+        severity: Some(severity),
+        grounds: None,
+    }
 }
 
 fn detection(category: &'static str) -> ContentFilterVerdict {
-    ContentFilterVerdict { category: category.into(), filtered: false, detected: Some(false), severity: None }
+    let category = category.into();
+    ContentFilterVerdict { category, detected: Some(false), ..ContentFilterVerdict::default() }
 }
 
 /// Safe in the four graded categories, and nothing found by these detectors; by name.
@@ -102,6 +109,7 @@ fn header(response_id: &str, model: &str, created: i64, system_fingerprint: Opti
         model: model.into(),
         created,
         system_fingerprint: system_fingerprint.map(Into::into),
+        service_tier: None,
     }
 }
 
@@ -113,6 +121,7 @@ fn choice(text: &str, filter: ContentFilterResults) -> Choice {
         finish_reason: FinishReason::Stop,
         filter,
         logprobs: None,
+        url_citations: vec![],
     }
 }
 

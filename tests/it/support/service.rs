@@ -160,6 +160,7 @@ impl Service {
             regions: vec!["swedencentral".into(), "francecentral".into()],
             image_uris: false,
             extra_params: vec![("gpt-4o".into(), vec!["service_tier".into()])],
+            reasoning_models: vec!["thinker".into()],
             max_response_bytes: wanted.max_response_bytes,
             longest_response_bytes: 64 << 20,
             config_revision: "test".into(),
