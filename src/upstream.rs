@@ -53,8 +53,8 @@ pub trait Upstream: Send + Sync + 'static {
 pub struct CredentialView {
     /// Configured name of the resource.
     pub resource: Arc<str>,
-    /// It cannot be renewed; what there is stays in use for as long as it is good.
-    pub failing: bool,
+    /// Why it cannot be renewed, without content; what there is stays in use for as long as it is good.
+    pub problem: Option<Arc<str>>,
     /// How long the token in use is still good; `None` for keys, and without a token.
     pub left: Option<Duration>,
 }

@@ -470,7 +470,7 @@ impl Upstream for Azure {
     fn credentials(&self) -> Vec<CredentialView> {
         let view = |resource: &Arc<Resource>| CredentialView {
             resource: Arc::clone(&resource.settings.name),
-            failing: resource.credentials.are_failing(),
+            problem: resource.credentials.problem(),
             left: resource.credentials.expires().map(|at| at.saturating_duration_since(Instant::now())),
         };
         self.configured().iter().map(view).collect()

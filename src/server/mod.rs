@@ -254,7 +254,10 @@ fn watch_router<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>) {
         let dispatcher = watched.upgrade()?;
         let snapshot = dispatcher.snapshot();
         let credentials = dispatcher.upstream().credentials();
-        let state = |CredentialView { resource, failing, left }| CredentialState { resource, failing, left };
+        let state = |CredentialView { resource, problem, left }| {
+            let failing = problem.is_some();
+            CredentialState { resource, failing, left }
+        };
         let credentials = credentials.into_iter().map(state).collect();
         Some(RouterView { at: dispatcher.clock().calendar(snapshot.at), snapshot, credentials })
     });

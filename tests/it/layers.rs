@@ -28,6 +28,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "server",
             "simulator",
             "telemetry",
+            "upstream",
             "core::domain",
             "core::policy",
             "core::router",

@@ -112,11 +112,11 @@ impl Credentials {
         }
     }
 
-    /// Whether one of them cannot be renewed.
-    pub(in crate::azure) fn are_failing(&self) -> bool {
-        [&self.chat, &self.embeddings].into_iter().any(|proof| match proof {
-            Proof::Key(key) => key.failing.load(Relaxed),
-            Proof::Token(tokens) => tokens.is_failing(),
+    /// Why one of them cannot be renewed.
+    pub(in crate::azure) fn problem(&self) -> Option<Arc<str>> {
+        [&self.chat, &self.embeddings].into_iter().find_map(|proof| match proof {
+            Proof::Key(key) => key.failing.load(Relaxed).then(|| "the key's file cannot be used as it is now".into()),
+            Proof::Token(tokens) => tokens.problem(),
         })
     }
 

@@ -29,8 +29,14 @@ impl IssuedTokens {
         self.known(HashMap::clear);
     }
 
-    /// Every token that was not revoked and has been good within the last moments, as text: for looking where it must
-    /// not be.
+    /// How many have expired since they were issued.
+    #[must_use]
+    pub fn expired(&self) -> usize {
+        let now = Instant::now();
+        self.known(|known| known.values().filter(|expires| **expires <= now).count())
+    }
+
+    /// Every token that was not revoked, as text: for looking where it must not be.
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         self.known(|known| known.keys().cloned().collect())
