@@ -2,7 +2,8 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::Url;
-use secrecy::{ExposeSecret as _, SecretString};
+
+use super::Credential;
 
 /// One resource, as the configuration names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,21 +79,6 @@ pub const RESERVED_PARAMS: [(&str, &str); 32] = [
 ];
 
 const A_FIELD: &str = "requests have a field of that name";
-
-/// How the service proves itself to a resource. Never printed.
-#[derive(Clone, Debug)]
-pub enum Credential {
-    /// Sent as `api-key`.
-    ApiKey(SecretString),
-}
-
-impl PartialEq for Credential {
-    /// Both come from our own configuration: there is nobody to learn from the time it takes.
-    fn eq(&self, other: &Self) -> bool {
-        let (Self::ApiKey(one), Self::ApiKey(another)) = (self, other);
-        one.expose_secret() == another.expose_secret()
-    }
-}
 
 /// What the adapter takes from a response at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

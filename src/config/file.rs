@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     audit::Audit,
+    auth::Auth,
     tls::Tls,
-    value::{Bytes, PathFamily, SecretRef, Setting},
+    value::{Bytes, PathFamily, Placed, SecretRef, Setting},
 };
 use crate::identity::Audience;
 
@@ -97,7 +98,7 @@ pub(super) struct Resource {
     /// Scheme and host, such as `https://contoso-swc.openai.azure.com`; without `/openai`.
     pub(super) endpoint: Setting<String>,
     /// How the service proves itself there.
-    pub(super) auth: Auth,
+    pub(super) auth: Placed<Auth>,
     /// Where Azure's control plane knows it, for `sealane check --azure`. Default: it is not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) arm: Option<Arm>,
@@ -134,14 +135,6 @@ impl Arm {
     fn names(&mut self) -> [&mut Setting<String>; 3] {
         [&mut self.subscription, &mut self.resource_group, &mut self.account]
     }
-}
-
-/// How the service proves itself to a resource.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Auth {
-    /// One of the resource's two keys.
-    pub(super) api_key: SecretRef,
 }
 
 /// Which of Azure's two families of addresses an operation uses.
@@ -457,7 +450,7 @@ impl File {
     pub(super) fn redact(&mut self) {
         for resource in &mut self.resources {
             resource.endpoint = "***".to_owned().into();
-            resource.auth.api_key.redact();
+            resource.auth.value.redact();
             for name in resource.arm.iter_mut().flat_map(Arm::names) {
                 *name = "***".to_owned().into();
             }

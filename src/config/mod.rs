@@ -1,11 +1,12 @@
 //! The configuration: one YAML file becomes one checked value.
 //!
-//! `file` is the file as written, `value` how single values are written; `resources`, `routes`, `access` and `tls` check
+//! `file` is the file as written, `value` how single values are written; `resources`, `auth`, `routes`, `access` and `tls` check
 //! what the file says, each adding what it finds to one list, so that all problems are told at once; `evidence` is what
 //! Azure's control plane confirmed of it; `settings` does the
 //! rest. Secrets are references, resolved here and never printed.
 mod access;
 mod audit;
+mod auth;
 mod evidence;
 mod file;
 mod problem;

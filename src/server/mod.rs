@@ -45,9 +45,9 @@ use crate::{
     listener::Incoming,
     ops::{self, Ops},
     prober, references, standings,
-    telemetry::{Metrics, RouterView},
+    telemetry::{CredentialState, Metrics, RouterView},
     tls::{ServerTls, TlsSettings},
-    upstream::Upstream,
+    upstream::{CredentialView, Upstream},
 };
 
 /// Always there, as far as health is concerned; `RegionService` follows the configuration.
@@ -168,10 +168,11 @@ impl<U: Upstream> Server<U> {
         Ok(Self { rules, listener, ops, dispatcher: Arc::new(dispatcher), tls: tls.map(Arc::new), settings })
     }
 
-    /// Certificates and tokens, for whoever knows that they changed. The service looks for itself every 5 s.
+    /// Certificates, tokens and keys, for whoever knows that they changed. The service looks for itself every 5 s.
     pub fn credentials(&self) -> Credentials {
-        let rules = Arc::clone(&self.rules);
-        Credentials::new(self.tls.clone(), move || Arc::clone(rules.get().gate.callers()))
+        let (rules, dispatcher) = (Arc::clone(&self.rules), Arc::clone(&self.dispatcher));
+        let callers = move || Arc::clone(rules.get().gate.callers());
+        Credentials::new(self.tls.clone(), callers, move || dispatcher.upstream().rotate_credentials())
     }
 
     /// The address, with the port that was really taken.
@@ -258,7 +259,13 @@ fn watch_router<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>) {
     dispatcher.metrics().watch_router(move || {
         let dispatcher = watched.upgrade()?;
         let snapshot = dispatcher.snapshot();
-        Some(RouterView { at: dispatcher.clock().calendar(snapshot.at), snapshot })
+        let credentials = dispatcher.upstream().credentials();
+        let state = |CredentialView { resource, problem, left }| {
+            let failing = problem.is_some();
+            CredentialState { resource, failing, left }
+        };
+        let credentials = credentials.into_iter().map(state).collect();
+        Some(RouterView { at: dispatcher.clock().calendar(snapshot.at), snapshot, credentials })
     });
 }
 

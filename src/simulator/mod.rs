@@ -40,6 +40,10 @@
 //! A rule is `{"fault": {"kind": "status", "status": 503}, "operation": "chat", "deployment": "gpt-4o", "ratio": 0.5,
 //! "times": 3, "min_body_bytes": 1000}`; everything but `fault` may be absent. [`Fault`] lists the kinds.
 //!
+//! # Identity endpoints
+//! [`SimulatedIdentity`] issues the tokens that regions with its
+//! [`issued_tokens`](RegionSettings::issued_tokens) accept until they expire.
+//!
 //! # Two ways to be down
 //! [`Fault::Down`] resets open connections and every further request, yet accepts connections, so that the control API
 //! stays on the same port. [`SimulatedRegion::refuse_connections`] truly closes the port: connects are refused until
@@ -56,6 +60,7 @@ mod embedding;
 mod fault;
 mod faults;
 mod headers;
+mod identity;
 mod limiter;
 mod listener;
 mod refusal;
@@ -80,6 +85,7 @@ pub use self::answer::{CODE_CITATION_WORD, FILTER_OUTAGE_WORD, OUTPUT_BLOCK_WORD
 pub use self::counters::{CapturedRequest, Counters};
 pub use self::fault::{ErrorBody, Fault, FaultRule, FilterMode, Operation};
 pub use self::faults::Faults;
+pub use self::identity::{IdentityFault, IdentitySettings, IssuedTokens, SimulatedIdentity};
 use self::listener::{Shared, Switch, accept, bind};
 use self::service::Region;
 pub use self::settings::{DeploymentKind, DeploymentSettings, Latency, RegionSettings};

@@ -172,6 +172,9 @@ impl Region {
         let accepted = is(key, &self.settings.keys)
             || is(bearer, &self.settings.bearer_tokens)
             || (target.is_v1 && is(bearer, &self.settings.keys));
+        if let (Some(issued), Some(bearer), false) = (&self.settings.issued_tokens, bearer, accepted) {
+            return if issued.accept(bearer) { Ok(()) } else { Err(refusal::expired_credential()) };
+        }
         if accepted { Ok(()) } else { Err(refusal::bad_key()) }
     }
 

@@ -2,6 +2,8 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::identity::IssuedTokens;
+
 /// One simulated Azure OpenAI resource in one region. Unknown keys are refused; everything has a default.
 ///
 /// ```yaml
@@ -25,6 +27,9 @@ pub struct RegionSettings {
     pub keys: Vec<SecretString>,
     /// Accepted Entra access tokens (`Authorization: Bearer`), on both path styles.
     pub bearer_tokens: Vec<SecretString>,
+    /// Accepted likewise, until they expire: what an identity endpoint has issued.
+    #[serde(skip)]
+    pub issued_tokens: Option<IssuedTokens>,
     /// What is deployed here. Names must be unique; the first of two equal names is used.
     pub deployments: Vec<DeploymentSettings>,
     /// How long answers take.
@@ -50,6 +55,7 @@ impl Default for RegionSettings {
             display_name: None,
             keys: vec![SecretString::from("simulated-key")],
             bearer_tokens: Vec::new(),
+            issued_tokens: None,
             deployments: vec![
                 DeploymentSettings::chat("gpt-4o", "gpt-4o", "2024-11-20"),
                 DeploymentSettings::chat("gpt-4.1-mini", "gpt-4.1-mini", "2025-04-14"),

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod conformance;
 mod dispatch;
+mod entra;
 mod faults;
 mod grpc;
 mod identity;

@@ -29,7 +29,7 @@ use super::export::{Counted, FailedExports};
 pub(super) use self::calls::AttemptLabels;
 use self::{calls::CallInstruments, reload::Reloads};
 pub use self::{
-    observed::RouterView,
+    observed::{CredentialState, RouterView},
     table::{INSTRUMENTS, Instrument, Kind},
 };
 

@@ -223,6 +223,18 @@ pub(super) const OFF_PIN: Instrument = counter(
     &["cause"],
     "Calls of pinned workflows that were served outside their region; `cause` is the attempt's reason.",
 );
+pub(super) const CREDENTIAL_FAILING: Instrument = gauge(
+    "sealane.credential.failing",
+    "",
+    &["resource"],
+    "1 while the resource's key file or identity endpoint gives nothing usable; what there is stays in use; else 0.",
+);
+pub(super) const TOKEN_LEFT: Instrument = gauge(
+    "sealane.credential.token_left",
+    "s",
+    &["resource"],
+    "How long the Entra ID token in use is still good; absent for keys, and where there is no token.",
+);
 pub(super) const FAILED_EXPORTS: Instrument = counter(
     "sealane.telemetry.failed_exports",
     "{batch}",
@@ -282,6 +294,8 @@ pub const INSTRUMENTS: &[Instrument] = &[
     PINNED_WORKFLOWS,
     ALARMS,
     OFF_PIN,
+    CREDENTIAL_FAILING,
+    TOKEN_LEFT,
     FAILED_EXPORTS,
     RELOAD_SUCCESSFUL,
     RELOAD_TIME,
