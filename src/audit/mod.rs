@@ -35,7 +35,7 @@ pub use self::{
     query::{Attempt, AttemptKind, Filter, Take, attempts, records},
     queue::{JournalError, OpenIntent},
     record::{
-        Cause, Checkpoint, Config, Event, Head, Operator, Probe, Record, Recovered, Retention, Segment, Start,
+        Alarm, Cause, Checkpoint, Config, Event, Head, Operator, Probe, Record, Recovered, Retention, Segment, Start,
         Transition,
     },
     scan::{Trust, verify},

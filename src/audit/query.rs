@@ -161,6 +161,7 @@ pub fn records(source: &(impl Source + ?Sized), filter: &Filter, take: &mut Take
             Event::Admit(decision) | Event::Deny(decision) => filter.wants(record.unix_ms, Some(&decision.call), None),
             Event::Transition(about) => filter.wants(record.unix_ms, None, Some(about.region.as_str())),
             Event::Probe(about) => filter.wants(record.unix_ms, None, Some(about.region.as_str())),
+            Event::Alarm(about) => filter.wants(record.unix_ms, None, Some(about.region.as_str())),
             _ => filter.wants(record.unix_ms, None, None),
         };
         if wanted { take(chain, record, &line.bytes) } else { Ok(()) }

@@ -113,6 +113,7 @@ impl Server<Azure> {
         let mut router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
         if let Some(path) = &settings.state_file {
             standings::restore(path, &mut router, clock.now());
+            standings::try_out(path);
         }
         Self::bind(settings, azure, router, clock).await
     }
@@ -235,6 +236,7 @@ impl<U: Upstream> Server<U> {
             () = ops => Ok(()),
             () = draining.run_until_cancelled(follow_journal(&rules, &condition)).then(|_| pending()) => Ok(()),
             () = standings::keep(&dispatcher, settings.state_file.as_deref(), journal) => Ok(()),
+            () = standings::tell_alarms(&dispatcher, journal) => Ok(()),
             () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
         };
         standings::save_now(&dispatcher, settings.state_file.as_deref());

@@ -659,6 +659,10 @@ fn what_can_be_served_with_is_a_warning() {
             SMALL.replace("      - { resource: frc, deployment: chat, sku: Standard }\n", ""),
             vec!["sealane.yaml:13: model `gpt-4o` has targets in `swedencentral` only"],
         ),
+        (
+            with("state_file: not/there/state.json\n"),
+            vec!["sealane.yaml:22: standings cannot be kept: there is no folder `not/there`"],
+        ),
     ] {
         let warnings = read(&text).unwrap_or_else(|problems| panic!("{problems}")).warnings;
         assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");

@@ -278,6 +278,23 @@ async fn a_journal_that_never_answers_is_not_waited_for_longer_than_a_quarter_of
 }
 
 #[tokio::test]
+async fn alarms_are_noted() {
+    let upstream = Scripted::default().with("swedencentral", [Line::Fails(FailureKind::Unauthorized)]);
+    let recorded = Recorded::start(upstream, Wanted::default()).await;
+    recorded.service.inference().await.complete(hi()).await.unwrap();
+    let noted = || {
+        recorded.events().into_iter().find_map(|event| match event {
+            Event::Alarm(alarm) => Some(alarm),
+            _ => None,
+        })
+    };
+    eventually("the alarm is in the journal", async || noted().is_some()).await;
+    let alarm = noted().unwrap();
+    assert_eq!((alarm.kind.as_str(), alarm.region.as_str(), alarm.over), ("misconfigured", "swedencentral", false));
+    assert!(alarm.meaning.unwrap().as_str().starts_with("Azure refuses the service's credentials"));
+}
+
+#[tokio::test]
 async fn operators_and_standings_are_noted() {
     let recorded = Recorded::start(Scripted::default(), Wanted::default()).await;
     let selector = Some(pb::TargetSelector { region: "swedencentral".into(), ..Default::default() });
