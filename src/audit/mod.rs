@@ -16,6 +16,7 @@ mod query;
 mod queue;
 mod record;
 mod recovery;
+mod request_key;
 mod scan;
 mod segment;
 mod settings;
@@ -38,6 +39,7 @@ pub use self::{
         Alarm, Cause, Checkpoint, Config, Event, Head, Operator, Probe, Record, Recovered, Retention, Segment, Start,
         Transition,
     },
+    request_key::RequestKey,
     scan::{Trust, verify},
     segment::segment_name,
     settings::{CheckpointCopy, Durability, Settings},

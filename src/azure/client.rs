@@ -17,7 +17,8 @@ use http::{
 use http_body_util::BodyExt as _;
 use reqwest::{Client, Response, Url, redirect, retry};
 use sealane_core::domain::{
-    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, Silence,
+    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, ModelKind, Silence,
+    Target,
 };
 use secrecy::ExposeSecret as _;
 use thiserror::Error;
@@ -28,7 +29,7 @@ use super::{
     resolver::{ForbiddenAddress, PublicResolver, check_address},
     stream::ChatEvents,
 };
-use crate::upstream::{AttemptOrder, ChatStream, Upstream};
+use crate::upstream::{AttemptOrder, ChatStream, Destination, Upstream};
 
 /// Test calls name themselves, so that whoever reads Azure's logs can tell them from callers' work.
 const TEST_AGENT: &str = concat!("sealane/", env!("CARGO_PKG_VERSION"), " (test call)");
@@ -58,6 +59,8 @@ struct Resource {
     /// Sent with every request.
     headers: HeaderMap,
     settings: ResourceSettings,
+    /// Of chat completions, and of embeddings.
+    destinations: [Destination; 2],
     /// Addresses by operation and deployment; as many as the configuration has targets.
     urls: RwLock<HashMap<(Operation, Arc<str>), Url>>,
 }
@@ -262,6 +265,17 @@ fn client(settings: &ResourceSettings, headers: HeaderMap) -> reqwest::Result<Cl
         .build()
 }
 
+fn destination(settings: &ResourceSettings, path: &PathStyle) -> Destination {
+    Destination {
+        host: settings.endpoint.host_str().map(Arc::from),
+        port: settings.endpoint.port_or_known_default(),
+        api_version: match path {
+            PathStyle::Dated { api_version } => Some(api_version.as_str().into()),
+            PathStyle::V1 => None,
+        },
+    }
+}
+
 impl Resource {
     fn new(settings: ResourceSettings) -> Result<Self, BuildError> {
         let resource = || settings.name.to_string();
@@ -282,7 +296,8 @@ impl Resource {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let client =
             client(&settings, headers.clone()).map_err(|source| BuildError::Client { resource: resource(), source })?;
-        Ok(Self { client, headers, settings, urls: RwLock::default() })
+        let destinations = [&settings.chat_path, &settings.embeddings_path].map(|path| destination(&settings, path));
+        Ok(Self { client, headers, settings, destinations, urls: RwLock::default() })
     }
 
     fn style(&self, operation: Operation) -> &PathStyle {
@@ -380,6 +395,14 @@ impl Upstream for Azure {
         let outgoing = Outgoing { operation: Operation::Embeddings, streamed: false, body };
         let (inputs, dimensions) = (request.inputs.len(), request.dimensions);
         self.whole(order, outgoing, until, |body, evidence| reply::embeddings(body, inputs, dimensions, evidence)).await
+    }
+
+    fn destination(&self, target: &Target) -> Destination {
+        let of = |resource: Arc<Resource>| match (target.kind, &resource.destinations) {
+            (ModelKind::Chat, [chat, _]) => chat.clone(),
+            (ModelKind::Embedding, [_, embeddings]) => embeddings.clone(),
+        };
+        self.resource(target.resource_index).map(of).unwrap_or_default()
     }
 
     async fn list_models(&self, order: &AttemptOrder) -> Result<(), Failure> {

@@ -55,7 +55,8 @@ pub struct ContentFilterVerdict {
 }
 
 impl ContentFilterVerdict {
-    fn is_remarkable(&self) -> bool {
+    /// The filter found something: more than "safe".
+    pub fn is_remarkable(&self) -> bool {
         self.filtered || self.detected == Some(true) || self.severity.is_some_and(|severity| severity > Severity::Safe)
     }
 }

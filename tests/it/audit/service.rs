@@ -107,6 +107,9 @@ async fn a_rescued_call_has_two_attempts_and_each_its_end() {
     assert_eq!(permitted, ["swedencentral", "francecentral"]);
     assert_eq!(failed.failure.as_ref().unwrap().as_str(), "server_error");
     assert_eq!(served.reported_region.as_ref().unwrap().as_str(), "FRANCECENTRAL", "as Azure wrote it");
+    assert_eq!(first.standing.as_ref().unwrap().as_str(), "serving");
+    assert!(first.call.request_bytes > 0 && first.call.request_mac.is_none(), "no key, no MAC");
+    assert!(failed.response_id.is_none() && served.response_id.is_some());
     assert!(served.output_tokens > 0 && served.first_content_us.is_some() && served.model_version.is_some());
     assert!(recorded.events().iter().any(|event| matches!(event, Event::Admit(_))));
 }
