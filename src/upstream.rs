@@ -3,7 +3,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use sealane_core::{
-    domain::{AttemptLimits, ChatEvent, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure},
+    domain::{AttemptLimits, ChatEvent, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, Target},
     policy::PermittedTarget,
 };
 
@@ -33,6 +33,12 @@ pub trait Upstream: Send + Sync + 'static {
         request: &EmbedRequest,
     ) -> impl Future<Output = Result<EmbedReply, Failure>> + Send;
 
+    /// Where an attempt at this target would go; for journal and traces.
+    fn destination(&self, target: &Target) -> Destination {
+        let _ = target;
+        Destination::default()
+    }
+
     /// The resource's list of models: unbilled, and proves no deployment.
     fn list_models(&self, order: &AttemptOrder) -> impl Future<Output = Result<(), Failure>> + Send;
 
@@ -57,6 +63,17 @@ pub struct CredentialView {
     pub problem: Option<Arc<str>>,
     /// How long the token in use is still good; `None` for keys, and without a token.
     pub left: Option<Duration>,
+}
+
+/// The address behind a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destination {
+    /// Host name; `None` if there is none to tell.
+    pub host: Option<Arc<str>>,
+    /// Port.
+    pub port: Option<u16>,
+    /// `api-version` of the address; `None` on paths that have none.
+    pub api_version: Option<Arc<str>>,
 }
 
 /// Where an attempt goes and how long it may take.

@@ -87,7 +87,8 @@ impl Journal {
         let stamp = Stamp::new(settings.now);
         let batch = usize::try_from(settings.checkpoint_records).unwrap_or(usize::MAX).max(1);
         let retry = settings.retry_interval;
-        let Settings { durability, queue_records, queue_bytes, .. } = settings;
+        let Settings { durability, queue_records, queue_bytes, request_key: ref keyed, .. } = settings;
+        let request_key = keyed.clone();
         let writer = Writer::start(storage, key, settings, stamp, found)?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -100,6 +101,7 @@ impl Journal {
             durability,
             queue_records,
             queue_bytes,
+            request_key,
         });
         let (alive, ended) = watch::channel(());
         let work = Work { shared: Arc::clone(&shared), writer, batch, retry };
@@ -145,6 +147,12 @@ impl Journal {
     pub fn call_id(&self) -> Label {
         let number = self.shared.calls.fetch_add(1, Ordering::Relaxed);
         format!("{}-c{number}", self.shared.chain).into()
+    }
+
+    /// What a request of this caller has in the records; `None` where no key is configured. `canonical` is only asked for
+    /// if there is one.
+    pub fn request_mac(&self, caller: &str, canonical: impl FnOnce() -> Vec<u8>) -> Option<Label> {
+        self.shared.request_key.as_ref().map(|key| key.mac(caller, &canonical()))
     }
 
     /// Whether records can be written, and every change of that.

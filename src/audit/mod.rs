@@ -16,6 +16,7 @@ mod query;
 mod queue;
 mod record;
 mod recovery;
+mod request_key;
 mod scan;
 mod segment;
 mod settings;
@@ -35,9 +36,10 @@ pub use self::{
     query::{Attempt, AttemptKind, Filter, Take, attempts, records},
     queue::{JournalError, OpenIntent},
     record::{
-        Cause, Checkpoint, Config, Event, Head, Operator, Probe, Record, Recovered, Retention, Segment, Start,
+        Alarm, Cause, Checkpoint, Config, Event, Head, Operator, Probe, Record, Recovered, Retention, Segment, Start,
         Transition,
     },
+    request_key::RequestKey,
     scan::{Trust, verify},
     segment::segment_name,
     settings::{CheckpointCopy, Durability, Settings},

@@ -11,6 +11,7 @@ use super::{
     attempt::{AttemptEnd, Outcome},
     label::Label,
     record::Event,
+    request_key::RequestKey,
     settings::Durability,
     writer::{Entry, Stamp},
 };
@@ -73,6 +74,7 @@ pub(super) struct Shared {
     pub(super) durability: Durability,
     pub(super) queue_records: usize,
     pub(super) queue_bytes: usize,
+    pub(super) request_key: Option<RequestKey>,
 }
 
 /// Records on their way to the thread. The lock is held for a few moves of memory, never across an await.

@@ -17,7 +17,8 @@ use http::{
 use http_body_util::BodyExt as _;
 use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
 use sealane_core::domain::{
-    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, Silence, Vector,
+    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, ModelKind, Silence,
+    Target, Vector,
 };
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     in_force::InForce,
     secret::Rotation,
-    upstream::{AttemptOrder, ChatStream, CredentialView, Upstream},
+    upstream::{AttemptOrder, ChatStream, CredentialView, Destination, Upstream},
 };
 
 /// Test calls name themselves, so that whoever reads Azure's logs can tell them from callers' work.
@@ -66,6 +67,8 @@ struct Resource {
     client: Client,
     credentials: Credentials,
     settings: ResourceSettings,
+    /// Of chat completions, and of embeddings.
+    destinations: [Destination; 2],
     /// Addresses by operation and deployment; as many as the configuration has targets.
     urls: RwLock<HashMap<(Operation, Arc<str>), Url>>,
 }
@@ -328,6 +331,17 @@ fn client(settings: &ResourceSettings) -> reqwest::Result<Client> {
         .build()
 }
 
+fn destination(settings: &ResourceSettings, path: &PathStyle) -> Destination {
+    Destination {
+        host: settings.endpoint.host_str().map(Arc::from),
+        port: settings.endpoint.port_or_known_default(),
+        api_version: match path {
+            PathStyle::Dated { api_version } => Some(api_version.as_str().into()),
+            PathStyle::V1 => None,
+        },
+    }
+}
+
 impl Resource {
     fn new(
         settings: ResourceSettings,
@@ -348,7 +362,8 @@ impl Resource {
             Unusable::Key(_) => BuildError::Credential { resource: resource() },
             Unusable::Client(source) => BuildError::Client { resource: resource(), source },
         })?;
-        Ok(Self { client, credentials, settings, urls: RwLock::default() })
+        let destinations = [&settings.chat_path, &settings.embeddings_path].map(|path| destination(&settings, path));
+        Ok(Self { client, credentials, settings, destinations, urls: RwLock::default() })
     }
 
     fn proof(&self, operation: Operation) -> &Proof {
@@ -465,6 +480,14 @@ impl Upstream for Azure {
             }
         };
         self.whole(order, outgoing, until, understand).await
+    }
+
+    fn destination(&self, target: &Target) -> Destination {
+        let of = |resource: Arc<Resource>| match (target.kind, &resource.destinations) {
+            (ModelKind::Chat, [chat, _]) => chat.clone(),
+            (ModelKind::Embedding, [_, embeddings]) => embeddings.clone(),
+        };
+        self.resource(target.resource_index).map(of).unwrap_or_default()
     }
 
     async fn list_models(&self, order: &AttemptOrder) -> Result<(), Failure> {

@@ -119,9 +119,8 @@ impl Config {
         let region_status = file.region_status.take(&mut findings).copied();
         let limits = settings::limits(&file.limits, &mut findings);
         let thresholds = settings::thresholds(&file.failover, &mut findings);
-        let state_file =
-            file.state_file.as_ref().and_then(|path| path.take(&mut findings)).map(|path| folder.join(path));
-        let audit = file.audit.as_ref().map(|entry| audit::check(entry, folder, &mut findings));
+        let state_file = file.state_file.as_ref().and_then(|entry| settings::state_file(entry, folder, &mut findings));
+        let audit = file.audit.as_ref().map(|entry| audit::check(entry, folder, &secrets, &mut findings));
         let drain = settings::drain(&file.drain, &mut findings);
         let telemetry = settings::telemetry(&file.telemetry, &mut findings);
         let ops = file.ops.listen.as_ref().and_then(|listen| listen.take(&mut findings)).copied();

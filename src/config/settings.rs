@@ -1,5 +1,8 @@
 //! Checks limits, failover, draining, telemetry and the like: single numbers, each with its own sense.
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sealane_core::router::{Affinity, Detection, Hedging, Pacing, Recovery, Testing, Thresholds};
 
@@ -75,6 +78,19 @@ fn size(key: &str, setting: &Setting<Bytes>, findings: &mut Findings<'_>) -> Opt
         return None;
     }
     Some(value)
+}
+
+/// A folder that is not there is told now and not at the first change of a standing, which may be weeks away.
+pub(super) fn state_file(entry: &Setting<String>, folder: &Path, findings: &mut Findings<'_>) -> Option<PathBuf> {
+    let path = folder.join(entry.take(findings)?);
+    let holds = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(missing) = holds.filter(|parent| !parent.is_dir()) {
+        let told = format!("standings cannot be kept: there is no folder `{}`", missing.display());
+        findings.warn(entry.place, told);
+    } else if path.is_dir() {
+        findings.warn(entry.place, format!("standings cannot be kept: `{}` is a folder", path.display()));
+    }
+    Some(path)
 }
 
 pub(super) fn limits(entry: &file::Limits, findings: &mut Findings<'_>) -> Option<Limits> {

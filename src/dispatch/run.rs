@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 
 use sealane_core::{
     domain::{
-        AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureClass, FailureKind, FinishReason,
-        Moment, ReplyHeader, Target, Usage,
+        AttemptReason, AttemptRecord, AttemptResult, ContentFilterResults, Evidence, Failure, FailureClass,
+        FailureKind, FinishReason, Moment, Rejection, ReplyHeader, Target, Usage,
     },
     router::{Call, Decision, GiveUp, Observation, Protection, Ticket},
 };
@@ -14,8 +14,11 @@ use super::{Admission, CallError, CallFailure, Dispatcher, Served, race::Departu
 use crate::{
     audit::{AttemptEnd, CallJournal, Intent, Label, OpenIntent, Outcome, PendingIntent, Place},
     telemetry::{AttemptSpan, CallSpan, Operation},
-    upstream::{AttemptOrder, TraceContext, Upstream},
+    upstream::{AttemptOrder, Destination, TraceContext, Upstream},
 };
+
+/// What the journal says where the filter itself failed and the text came unfiltered.
+const UNFILTERED: &str = "unfiltered";
 
 /// One call on its way. Dropping it in the middle means that the caller left: the attempts under way are given back
 /// unscored, their spans say `cancelled`, and the requests upstream are closed by their own drop.
@@ -110,9 +113,10 @@ impl<U: Upstream> Run<U> {
 
     fn start(&mut self, decision: Decision, now: Moment) -> Option<Started> {
         let Decision::Try { ticket, target, reason, limits, protect_at } = decision else { return None };
-        let span = self.begin(ticket, target.target(), reason, now);
+        let destination = self.dispatcher.upstream.destination(target.target());
+        let span = self.begin(ticket, target.target(), &destination, reason, now);
         let (traceparent, tracestate) = span.trace_headers();
-        let intent = self.intent(ticket, target.target(), reason, now);
+        let intent = self.intent(ticket, target.target(), &destination, reason, now);
         let answer = Outcome::default();
         self.under_way.push(UnderWay { ticket, started: now, first_content: None, span, intent: None, answer });
         let trace = TraceContext { traceparent, tracestate };
@@ -123,6 +127,7 @@ impl<U: Upstream> Run<U> {
         &self,
         ticket: Ticket,
         target: &Target,
+        destination: &Destination,
         reason: AttemptReason,
         now: Moment,
     ) -> Option<Box<PendingIntent>> {
@@ -133,13 +138,22 @@ impl<U: Upstream> Run<U> {
             place: Place::from(target),
             scope_evidence: target.claims.scope_evidence.into(),
             reason: reason.as_str().into(),
+            standing: self.dispatcher.router().standing(ticket).map(|standing| standing.as_str().into()),
+            api_version: destination.api_version.as_ref().map(Label::from),
             failover_of: self.failed.clone().filter(|_| matches!(reason, Rescue | Retry | Restart)),
             ..Intent::default()
         };
         Some(Box::new(journal.intent(attempt, self.call.terms().deadline.since(now))))
     }
 
-    fn begin(&mut self, ticket: Ticket, target: &Arc<Target>, reason: AttemptReason, now: Moment) -> AttemptSpan {
+    fn begin(
+        &mut self,
+        ticket: Ticket,
+        target: &Arc<Target>,
+        destination: &Destination,
+        reason: AttemptReason,
+        now: Moment,
+    ) -> AttemptSpan {
         if let Some(before) = self.records.last()
             && matches!(before.result, Some(AttemptResult::Failed { .. }))
         {
@@ -154,7 +168,9 @@ impl<U: Upstream> Run<U> {
             result: None,
             evidence: Evidence::default(),
         });
-        AttemptSpan::start(&self.span, self.operation, target, reason, ticket.attempt())
+        let span = AttemptSpan::start(&self.span, self.operation, target, reason, ticket.attempt());
+        span.goes_to(destination.host.as_deref(), destination.port);
+        span
     }
 
     /// The first content of the answer is here. The attempt that brought it serves; those beside it are given up.
@@ -227,9 +243,23 @@ impl<U: Upstream> Run<U> {
         attempt.span.replied(header);
         if self.journal.is_some() {
             attempt.answer.model_version = Some(header.model.as_str().into());
+            attempt.answer.response_id =
+                Some(header.response_id.as_str().into()).filter(|_| !header.response_id.is_empty());
         }
         if let Some(record) = self.records.get(attempt.ticket.attempt() as usize - 1) {
             self.dispatcher.replied(&record.target, &header.model);
+        }
+    }
+
+    /// What the content filter found in the prompt or in a choice of its answer.
+    pub(super) fn filtered(&mut self, results: &ContentFilterResults) {
+        let Some(attempt) = self.under_way.last_mut().filter(|_| self.journal.is_some()) else { return };
+        let found = results.verdicts.iter().filter(|verdict| verdict.is_remarkable()).map(|verdict| &*verdict.category);
+        for category in found.chain(results.unfiltered.then_some(UNFILTERED)) {
+            let category = Label::from(category);
+            if !attempt.answer.content_filter.contains(&category) {
+                attempt.answer.content_filter.push(category);
+            }
         }
     }
 
@@ -393,8 +423,17 @@ fn close_record(intent: Option<OpenIntent>, answer: Outcome, record: &AttemptRec
     };
     let said = &record.evidence;
     let label = |text: &Option<String>| text.as_deref().map(Label::from);
+    let blocked: &[String] = match &record.result {
+        Some(AttemptResult::Failed {
+            kind: FailureKind::Rejected(Rejection::PromptBlocked { categories }), ..
+        }) => categories,
+        _ => &[],
+    };
+    let content_filter =
+        answer.content_filter.into_iter().chain(blocked.iter().map(|one| one.as_str().into())).collect();
     intent.outcome(Outcome {
         result,
+        content_filter,
         failure: failure.map(Label::from),
         maybe_billed,
         http_status: said.http_status,

@@ -61,6 +61,8 @@ impl<U: Upstream> Dispatcher<U> {
                 Ok(reply) => {
                     run.replied(&reply.header);
                     run.finished(reply.choices.iter().map(|choice| choice.finish_reason));
+                    let prompts = reply.prompt_filter.iter().map(|prompt| &prompt.results);
+                    prompts.chain(reply.choices.iter().map(|choice| &choice.filter)).for_each(|one| run.filtered(one));
                     reply.usage.iter().for_each(|usage| run.used(usage));
                     run.served(Some(&reply.header.response_id));
                     return Ok(Completed { reply, served: run.so_far() });

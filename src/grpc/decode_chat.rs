@@ -1,5 +1,5 @@
 //! Protobuf -> domain for chat; the limits are Azure's own (contract sections 2 and 3.1).
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use sealane_core::domain::{
     ChatRequest, ExtraParam, JsonSchema, ReasoningEffort, ResponseFormat, RoutingOptions, Tool, ToolChoice,
@@ -194,7 +194,7 @@ fn reasoning_effort(effort: pb::ReasoningEffort) -> Option<ReasoningEffort> {
     }
 }
 
-fn logit_bias(bias: HashMap<i32, f32>, wrong: &mut Violations) -> Vec<(u32, f32)> {
+fn logit_bias(bias: BTreeMap<i32, f32>, wrong: &mut Violations) -> Vec<(u32, f32)> {
     let mut decoded = Vec::with_capacity(bias.len());
     for (token, bias) in bias {
         let path = format!("logit_bias[{token}]");
@@ -210,7 +210,7 @@ fn logit_bias(bias: HashMap<i32, f32>, wrong: &mut Violations) -> Vec<(u32, f32)
     decoded
 }
 
-fn metadata(labels: HashMap<String, String>, wrong: &mut Violations) -> Vec<(String, String)> {
+fn metadata(labels: BTreeMap<String, String>, wrong: &mut Violations) -> Vec<(String, String)> {
     let fits = |(key, value): (&String, &String)| key.chars().count() <= 64 && value.chars().count() <= 512;
     wrong.require(
         labels.len() <= 16 && labels.iter().all(fits),

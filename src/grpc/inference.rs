@@ -164,6 +164,7 @@ impl<U: Upstream> Inference<U> {
         request: Request<pb::CompleteRequest>,
     ) -> Result<Response<pb::CompleteResponse>, Refusal> {
         let caller = self.rules.gate.caller(call, &request)?;
+        call.asked(request.get_ref());
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
@@ -184,6 +185,7 @@ impl<U: Upstream> Inference<U> {
         request: Request<pb::EmbedRequest>,
     ) -> Result<Response<pb::EmbedResponse>, Refusal> {
         let caller = self.rules.gate.caller(call, &request)?;
+        call.asked(request.get_ref());
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (embed, options, encoding) = decode::embed(message)?;
@@ -204,6 +206,7 @@ impl<U: Upstream> Inference<U> {
         request: Request<pb::CompleteRequest>,
     ) -> Result<(MetadataMap, Answering<U>), Refusal> {
         let caller = self.rules.gate.caller(call, &request)?;
+        call.asked(request.get_ref());
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;

@@ -117,6 +117,7 @@ impl Server<Azure> {
             standings::restore(path, &mut router, clock.now());
             let references = references::beside(path);
             settings.reference_file = references::restore(&references, &mut router).then_some(references);
+            standings::try_out(path);
         }
         Self::bind(settings, azure, router, clock).await
     }
@@ -239,9 +240,10 @@ impl<U: Upstream> Server<U> {
             () = follow => Ok(()),
             () = credentials.keep_fresh() => Ok(()),
             () = ops => Ok(()),
-            () = draining.run_until_cancelled(follow_journal(&settings.rules, &condition)).then(|_| pending()) => Ok(()),
+            () = draining.run_until_cancelled(follow_journal(&rules, &condition)).then(|_| pending()) => Ok(()),
             () = standings::keep(&dispatcher, settings.state_file.as_deref(), journal) => Ok(()),
             () = references::keep(&dispatcher, settings.reference_file.as_deref()) => Ok(()),
+            () = standings::tell_alarms(&dispatcher, journal) => Ok(()),
             () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
         };
         standings::save_now(&dispatcher, settings.state_file.as_deref());
@@ -310,13 +312,13 @@ async fn follow_upstream<U: Upstream>(
 }
 
 /// Keeps readiness true to the journal: while it cannot record, calls that need a record are better sent elsewhere.
-async fn follow_journal(rules: &InferenceRules, condition_now: &watch::Sender<Condition>) {
-    let Some(trail) = rules.trail.as_ref().filter(|_| rules.gate.callers().need_records()) else { return };
-    let mut writable = trail.journal().writable();
+/// Whether any do may change with the configuration.
+async fn follow_journal(rules: &InForce<InferenceRules>, condition_now: &watch::Sender<Condition>) {
+    let Some(mut writable) = rules.get().trail.as_ref().map(|trail| trail.journal().writable()) else { return };
     loop {
-        let ready = *writable.borrow_and_update();
+        let ready = *writable.borrow_and_update() || !rules.get().gate.callers().need_records();
         condition_now.send_if_modified(|known| std::mem::replace(&mut known.ready, ready) != ready);
-        if writable.changed().await.is_err() {
+        if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(1), writable.changed()).await {
             return;
         }
     }

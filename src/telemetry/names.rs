@@ -9,6 +9,10 @@ pub(super) const PEER_PORT: &str = "network.peer.port";
 pub(super) const ERROR_TYPE: &str = "error.type";
 pub(super) const HTTP_STATUS: &str = "http.response.status_code";
 
+pub(super) const HTTP_METHOD: &str = "http.request.method";
+pub(super) const SERVER_ADDRESS: &str = "server.address";
+pub(super) const SERVER_PORT: &str = "server.port";
+
 pub(super) const OPERATION: &str = "gen_ai.operation.name";
 pub(super) const PROVIDER: &str = "gen_ai.provider.name";
 /// The value of the one above.

@@ -250,6 +250,21 @@ impl AttemptSpan {
         attempt
     }
 
+    /// Notes the address that the request is sent to, by `POST`. The attempt is one send, so that no further span tells
+    /// of HTTP.
+    pub fn goes_to(&self, host: Option<&str>, port: Option<u16>) {
+        if self.span.is_disabled() {
+            return;
+        }
+        self.set(names::HTTP_METHOD, "POST");
+        if let Some(host) = host {
+            self.set(names::SERVER_ADDRESS, host.to_owned());
+        }
+        if let Some(port) = port {
+            self.set(names::SERVER_PORT, i64::from(port));
+        }
+    }
+
     /// `traceparent` and `tracestate` for the request upstream.
     pub fn trace_headers(&self) -> (Option<String>, Option<String>) {
         let context = &self.context;

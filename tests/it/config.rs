@@ -660,6 +660,10 @@ fn what_can_be_served_with_is_a_warning() {
             SMALL.replace("      - { resource: frc, deployment: chat, sku: Standard }\n", ""),
             vec!["sealane.yaml:13: model `gpt-4o` has targets in `swedencentral` only"],
         ),
+        (
+            with("state_file: not/there/state.json\n"),
+            vec!["sealane.yaml:22: standings cannot be kept: there is no folder `not/there`"],
+        ),
     ] {
         let warnings = read(&text).unwrap_or_else(|problems| panic!("{problems}")).warnings;
         assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
@@ -728,6 +732,7 @@ fn a_journal_has_a_folder_a_key_and_bounds() {
     assert_eq!(audit.settings.checkpoint_copy, Some(CheckpointCopy::Stderr));
     assert_eq!((audit.settings.durability, audit.settings.retention_days), (Durability::Flush, 185));
     for (lines, said) in [
+        ("audit: { directory: j, request_key: { env: TOKEN_B } }\n", "the secret must have at least 32 characters"),
         ("audit: {}\n", "the key `directory` is missing here"),
         ("audit: { directory: j, durability: fsnyc }\n", "`fsnyc` is not a durability, did you mean `fsync`?"),
         ("audit: { directory: j, retention_days: 184 }\n", "`retention_days` must be at least 185"),

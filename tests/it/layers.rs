@@ -62,7 +62,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("ops", &["clock", "telemetry", "core::domain", "core::router"]),
     ("prober", &["dispatch", "upstream", "core::domain", "core::router"]),
     ("references", &["dispatch", "upstream", "core::domain", "core::router"]),
-    ("standings", &["audit", "dispatch", "upstream", "core::domain", "core::router"]),
+    ("standings", &["audit", "dispatch", "telemetry", "upstream", "core::domain", "core::router"]),
     (
         "config",
         &[

@@ -120,7 +120,8 @@ impl FilterDetail {
 }
 
 impl ContentFilterVerdict {
-    fn is_remarkable(&self) -> bool {
+    /// The filter found something: more than "safe".
+    pub fn is_remarkable(&self) -> bool {
         self.filtered || self.detected == Some(true) || self.severity.is_some_and(|severity| severity > Severity::Safe)
     }
 }

@@ -214,6 +214,11 @@ impl Router {
         }
     }
 
+    /// What an attempt that begins now finds its target to be.
+    pub fn standing(&self, ticket: Ticket) -> Option<Standing> {
+        self.health.get(ticket.target_index()).map(|health| health.machine.standing())
+    }
+
     /// The first content of an attempt is here. To be told once; a reply that comes whole need not tell it.
     pub fn first_content(&mut self, call: &mut Call, ticket: Ticket, now: Moment) {
         let index = ticket.target_index();
