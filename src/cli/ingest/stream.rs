@@ -216,9 +216,10 @@ fn may_pass(status: &Status) -> bool {
     let details = status.get_error_details();
     let reason = details.error_info().filter(|info| info.domain == DOMAIN).map(|info| info.reason.as_str());
     match status.code() {
-        Code::Unavailable | Code::Aborted => true,
+        // The deadline is the service's own, a day, since we state none.
+        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => true,
         Code::ResourceExhausted => !matches!(reason, Some("REQUEST_TOO_LARGE" | "RESPONSE_TOO_LARGE")),
-        Code::Cancelled | Code::Internal | Code::Unknown | Code::DeadlineExceeded => reason.is_none(),
+        Code::Aborted | Code::Internal | Code::Unknown => reason.is_none(),
         _ => false,
     }
 }
