@@ -2,6 +2,7 @@
 //! (`router`) and how much a caller may use (`quota`). Standard library only: no clock, no random numbers, no input or
 //! output. Time and chance are arguments, so that production, tests, models and simulations run the very same code.
 pub mod domain;
+pub mod ingest;
 pub mod policy;
 pub mod quota;
 pub mod router;

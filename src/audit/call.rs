@@ -30,6 +30,14 @@ impl CallJournal {
         Self { journal: journal.clone(), facts: Arc::new(facts), required: true }
     }
 
+    /// A further call under the same facts, such as the next batch of an ingestion.
+    #[must_use]
+    pub fn of_another_call(&self) -> Self {
+        let mut another = self.clone();
+        another.learn(|facts| facts.request_id = self.journal.call_id());
+        another
+    }
+
     /// Learns more of the call.
     pub fn learn(&mut self, tell: impl FnOnce(&mut CallFacts)) {
         tell(Arc::make_mut(&mut self.facts));

@@ -109,6 +109,7 @@ fn rejection(error: &Envelope) -> Rejection {
         Some("content_filter") => Rejection::PromptBlocked { categories: error.filtered_categories.clone() },
         Some("context_length_exceeded") => Rejection::ContextLength,
         Some("OperationNotSupported") => Rejection::OperationNotSupported,
+        _ if error.says_too_long => Rejection::ContextLength,
         _ => Rejection::Invalid { code: error.code.clone(), param: error.param.clone() },
     }
 }
@@ -119,6 +120,8 @@ struct Envelope {
     code: Option<String>,
     param: Option<String>,
     filtered_categories: Vec<String>,
+    /// Embeddings have no code for it, only words.
+    says_too_long: bool,
 }
 
 impl Envelope {
@@ -134,6 +137,10 @@ impl Envelope {
             code: error.get("code").and_then(harmless).or_else(|| error.get("type").and_then(harmless)),
             param: error.get("param").and_then(harmless),
             filtered_categories: inner.map(filtered_categories).unwrap_or_default(),
+            says_too_long: error
+                .get("message")
+                .and_then(Value::as_str)
+                .is_some_and(|message| message.starts_with("This model's maximum context length is")),
         }
     }
 
@@ -231,6 +238,12 @@ mod tests {
             (
                 400,
                 r#"{"error":{"code":"context_length_exceeded","type":"invalid_request_error","param":"messages"}}"#
+                    .into(),
+                FailureKind::Rejected(Rejection::ContextLength),
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model's maximum context length is 8192 tokens, however you requested 8193","type":"invalid_request_error","param":null,"code":null}}"#
                     .into(),
                 FailureKind::Rejected(Rejection::ContextLength),
             ),

@@ -1,9 +1,10 @@
 //! The one loop: choose, attempt, observe, and again until the call has its answer or none is to be had.
 //!
-//! `Run` is one call's way through it; whole answers (`whole`) and streamed ones (`streamed`) share it. `unread` ends
-//! streams that their callers leave unread.
+//! `Run` is one call's way through it; whole answers (`whole`), streamed ones (`streamed`) and the batches of an
+//! ingestion (`ingest`) share it. `unread` ends streams that their callers leave unread.
 mod error;
 mod evidence;
+mod ingest;
 mod opening;
 mod operator;
 mod race;
@@ -31,6 +32,10 @@ use tokio::sync::{Notify, watch};
 use self::unread::OpenStreams;
 pub use self::{
     error::{CallError, CallFailure},
+    ingest::{
+        Allowance, Answers, IngestError, IngestEvent, IngestLimits, IngestSummary, IngestTerms, Ingestion, ItemAnswer,
+        Leave, NoLeave,
+    },
     operator::Validated,
     served::Served,
     streamed::{AnswerStream, StreamEvent},
@@ -80,6 +85,21 @@ pub struct Admission {
     pub span: CallSpan,
     /// The call's records; `None` where no journal is kept.
     pub journal: Option<CallJournal>,
+}
+
+impl Admission {
+    /// The same for one batch of an ingestion: a call of its own in the journal, below the ingestion's server span.
+    fn of_a_batch(&self, deadline: Moment) -> Self {
+        Self {
+            model: self.model.clone(),
+            caller: Arc::clone(&self.caller),
+            policy: Arc::clone(&self.policy),
+            options: self.options.clone(),
+            deadline: self.deadline.min(deadline),
+            span: self.span.clone(),
+            journal: self.journal.as_ref().map(CallJournal::of_another_call),
+        }
+    }
 }
 
 impl<U: Upstream> Dispatcher<U> {

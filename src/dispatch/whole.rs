@@ -99,13 +99,13 @@ impl<U: Upstream> Dispatcher<U> {
     pub async fn embed(
         self: &Arc<Self>,
         mut admission: Admission,
-        request: EmbedRequest,
+        request: &EmbedRequest,
     ) -> Result<Embedded, CallError> {
         let route = self.route(&admission.model, ModelKind::Embedding)?;
         let call = self.admit(&mut admission, route, Delivery::Embedded, request.estimated_tokens());
         let mut run = Run::new(Arc::clone(self), admission, Operation::Embeddings, call);
         let attempt = async |order| {
-            let mut reply = self.upstream.embed(&order, &request).await?;
+            let mut reply = self.upstream.embed(&order, request).await?;
             let evidence = std::mem::take(&mut reply.evidence);
             Ok((reply, evidence))
         };

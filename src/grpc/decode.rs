@@ -32,13 +32,17 @@ pub(super) fn embed(
     for (at, _) in request.inputs.iter().enumerate().filter(|(_, text)| text.is_empty()) {
         wrong.add(format!("inputs[{at}]"), "must not be empty");
     }
-    let dimensions = request.dimensions.and_then(|dimensions| {
-        wrong.require(dimensions >= 1, "dimensions", "must be at least 1");
-        u32::try_from(dimensions).ok()
-    });
+    let dimensions = dimensions(request.dimensions, &mut wrong);
     let encoding = known(request.encoding, "encoding", &mut wrong).unwrap_or_default();
     let embed = EmbedRequest { inputs: request.inputs, dimensions, end_user_id: non_empty(request.end_user_id) };
     wrong.or((embed, options, encoding))
+}
+
+/// Length of the vectors, if one is asked for.
+pub(super) fn dimensions(asked: Option<i32>, wrong: &mut Violations) -> Option<u32> {
+    let asked = asked?;
+    wrong.require(asked >= 1, "dimensions", "must be at least 1");
+    u32::try_from(asked).ok()
 }
 
 /// Routing options; they can only narrow what the caller's policy permits.

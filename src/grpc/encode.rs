@@ -30,11 +30,7 @@ pub(super) fn embeddings(reply: EmbedReply, encoding: pb::VectorEncoding, served
     let dimensions = reply.vectors.first().map_or(0, Vector::dimensions) as i32;
     let embedding_space = served.by().map(|attempt| attempt.target.embedding_space.to_string()).unwrap_or_default();
     let embeddings = reply.vectors.into_iter().enumerate().map(|(index, vector)| {
-        let bytes = vector.into_le_bytes();
-        let (values, packed_values) = match encoding {
-            pb::VectorEncoding::Unspecified | pb::VectorEncoding::Float32 => (bytes, Vec::new()),
-            pb::VectorEncoding::Float32LeBytes => (Vec::new(), bytes),
-        };
+        let (values, packed_values) = laid_out(vector, encoding);
         Embedding { index: index as i32, values, packed_values }
     });
     pb::EmbedResponse {
@@ -44,6 +40,15 @@ pub(super) fn embeddings(reply: EmbedReply, encoding: pb::VectorEncoding, served
         usage: Some(usage(&reply.usage)),
         served_by: Some(served_by(served)),
         embedding_space,
+    }
+}
+
+/// A vector's bytes in the field that was asked for; the other is empty.
+pub(super) fn laid_out(vector: Vector, encoding: pb::VectorEncoding) -> (Vec<u8>, Vec<u8>) {
+    let bytes = vector.into_le_bytes();
+    match encoding {
+        pb::VectorEncoding::Unspecified | pb::VectorEncoding::Float32 => (bytes, Vec::new()),
+        pb::VectorEncoding::Float32LeBytes => (Vec::new(), bytes),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::{Stream, StreamExt as _};
 use http::HeaderMap;
-use sealane_core::domain::{RoutingOptions, Usage};
+use sealane_core::domain::{Moment, RoutingOptions, Usage};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{
     Request, Response, Status, Streaming,
@@ -20,10 +20,12 @@ use super::{
     auth::Gate,
     deadline::DeadlineRules,
     decode::{self, DecodeRules},
-    decode_chat, encode, encode_stream,
+    decode_chat,
+    embed_stream::EmbedEvents,
+    encode, encode_stream,
     open_call::{OpenCall, Trail},
     pb::{self, inference_service_server::InferenceService},
-    status::{Refusal, draining, ended_without_end, response_too_large, unimplemented, unknown_region},
+    status::{Refusal, draining, ended_without_end, response_too_large, unknown_region},
 };
 use crate::{
     audit::Label,
@@ -97,12 +99,32 @@ impl<U: Upstream> Inference<U> {
         DecodeRules { image_uris: self.rules.image_uris, extra_params: self.extra_params(model) }
     }
 
+    pub(super) fn rules(&self) -> &InferenceRules {
+        &self.rules
+    }
+
+    pub(super) fn dispatcher(&self) -> &Arc<Dispatcher<U>> {
+        &self.dispatcher
+    }
+
     fn admit(
         &self,
         call: &mut OpenCall,
         headers: &HeaderMap,
         caller: &Caller,
         deadlines: DeadlineRules,
+        (model, options): (&str, RoutingOptions),
+    ) -> Result<Admission, Refusal> {
+        let allowed = deadlines.allow(headers)?;
+        self.admit_until(call, caller, self.dispatcher.clock().now() + allowed, (model, options))
+    }
+
+    /// Tells span and journal what a call asks for, and refuses regions that do not exist.
+    pub(super) fn admit_until(
+        &self,
+        call: &mut OpenCall,
+        caller: &Caller,
+        deadline: Moment,
         (model, options): (&str, RoutingOptions),
     ) -> Result<Admission, Refusal> {
         call.span.asks(CallFacts {
@@ -118,7 +140,6 @@ impl<U: Upstream> Inference<U> {
                 facts.model = model.into();
             });
         }
-        let allowed = deadlines.allow(headers)?;
         if let Some(unknown) = options.allowed_regions.iter().find(|name| !self.rules.regions.contains(name)) {
             return Err(unknown_region(unknown));
         }
@@ -127,7 +148,7 @@ impl<U: Upstream> Inference<U> {
             caller: Arc::clone(&caller.name),
             policy: Arc::clone(&caller.policy),
             options,
-            deadline: self.dispatcher.clock().now() + allowed,
+            deadline,
             span: call.span.clone(),
             journal: call.journal.clone(),
         })
@@ -165,7 +186,7 @@ impl<U: Upstream> Inference<U> {
         let admission = self.admit(call, metadata.as_ref(), caller, self.rules.unary_deadlines, (&model, options))?;
         let limit = self.response_limit(metadata.as_ref())?;
         let mut pass = self.pass(caller, (&model, embed.estimated_tokens()))?;
-        let embedded = self.dispatcher.embed(admission, embed).await?;
+        let embedded = self.dispatcher.embed(admission, &embed).await?;
         self.settle(&mut pass, Some(&embedded.reply.usage));
         let reply = encode::embeddings(embedded.reply, encoding, &embedded.served);
         fits(&reply, limit)?;
@@ -205,7 +226,10 @@ impl<U: Upstream> Inference<U> {
 
     /// The answer, or the word that this replica stops now. Boxed, since a call's future is large and would be moved
     /// from frame to frame.
-    async fn until_the_end<T>(&self, answer: Pin<Box<impl Future<Output = Result<T, Refusal>>>>) -> Result<T, Refusal> {
+    pub(super) async fn until_the_end<T>(
+        &self,
+        answer: Pin<Box<impl Future<Output = Result<T, Refusal>>>>,
+    ) -> Result<T, Refusal> {
         self.rules.ending.run_until_cancelled(answer).await.unwrap_or_else(|| Err(draining()))
     }
 
@@ -256,14 +280,14 @@ impl<U: Upstream> InferenceService for Inference<U> {
         call.finish(answer)
     }
 
-    type EmbedStreamStream = Pin<Box<dyn Stream<Item = Result<pb::EmbedStreamResponse, Status>> + Send>>;
+    type EmbedStreamStream = EmbedEvents;
 
     async fn embed_stream(
         &self,
         request: Request<Streaming<pb::EmbedStreamRequest>>,
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
-        Err(OpenCall::start(EMBED_STREAM, &request, self.rules.trail.as_ref(), self.dispatcher.metrics())
-            .fail(unimplemented(EMBED_STREAM)))
+        let call = OpenCall::start(EMBED_STREAM, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
+        self.ingest(call, request).map(Response::new)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Errors -> gRPC statuses: the one table (`docs/errors.md` shows it to callers). Every status carries one
 //! `ErrorInfo`; its code tells the client what to do next.
+mod ingest;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use sealane_core::{
@@ -14,6 +16,7 @@ use tonic::{
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+pub(super) use self::ingest::{broken_off, out_of_order};
 use super::{Violations, deadline::MalformedTimeout, explain::is_unreadable};
 use crate::{
     audit::{JournalError, Label},
@@ -195,12 +198,6 @@ pub(super) fn response_too_large(bytes: usize, limit: usize) -> Refusal {
     .fact("limit", limit.to_string())
 }
 
-/// A method whose time has not come.
-pub(super) fn unimplemented(method: &str) -> Refusal {
-    Refusal::new(Code::Unimplemented, "NOT_IMPLEMENTED", format!("{method} is not available in this version"))
-        .fact("method", method)
-}
-
 /// What tonic refused before any handler saw it; `None` if it is none of the known cases.
 pub(super) fn transport(said: &Status) -> Option<Refusal> {
     let message = said.message();
@@ -350,7 +347,7 @@ fn audit_unavailable(cause: &JournalError) -> Refusal {
 fn wrong_kind(model: &str, kind: ModelKind) -> Refusal {
     let does = match kind {
         ModelKind::Chat => "answers Complete and CompleteStream",
-        ModelKind::Embedding => "answers Embed",
+        ModelKind::Embedding => "answers Embed and EmbedStream",
     };
     let mut violations = Violations::none();
     violations.add("model", format!("{model} {does} only"));

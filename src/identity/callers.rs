@@ -61,16 +61,30 @@ impl Caller {
         }
     }
 
+    /// Whether it may use a model at all.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn may_use(&self, model: &str) -> Result<(), Denial> {
+        match &self.models {
+            Some(allowed) if !allowed.iter().any(|one| **one == *model) => {
+                Err(Denial::of(self, Grounds::ModelNotAllowed { allowed: allowed.clone() }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What it may use.
+    pub fn allowance(&self) -> Allowance {
+        self.meter.allowance()
+    }
+
     /// Leave for one call to a model that is estimated to use this many tokens.
     ///
     /// # Errors
     /// When the caller may not use the model, or has used up its allowance.
     pub fn admit(&self, model: &str, estimated_tokens: u64, now: Moment) -> Result<Pass, Denial> {
-        if let Some(allowed) = &self.models
-            && !allowed.iter().any(|one| **one == *model)
-        {
-            return Err(Denial::of(self, Grounds::ModelNotAllowed { allowed: allowed.clone() }));
-        }
+        self.may_use(model)?;
         self.meter.admit(now, estimated_tokens).map_err(|exceeded| Denial::of(self, Grounds::Quota(exceeded)))
     }
 

@@ -119,6 +119,11 @@ impl<'a> EmbeddingRequest<'a> {
         Ok(Self { inputs, dimensions: dimensions(object, deployment)?, base64, prompt_tokens })
     }
 
+    /// Whether some text has this word in it.
+    pub(super) fn contains(&self, word: &str) -> bool {
+        self.inputs.iter().any(|input| matches!(input, Input::Text(text) if text.contains(word)))
+    }
+
     /// The body of the answer.
     pub(super) fn answer(&self, served_model: &str, deployment: &DeploymentSettings) -> Vec<u8> {
         let vector_bytes = self.dimensions * if self.base64 { 6 } else { 12 };

@@ -207,7 +207,11 @@ impl Region {
         }
         let served_model = verdict.served_model.as_deref().unwrap_or(&deployment.served_model);
         if kind == DeploymentKind::Embedding {
-            let body = EmbeddingRequest::read(object, &deployment.settings)?.answer(served_model, &deployment.settings);
+            let request = EmbeddingRequest::read(object, &deployment.settings)?;
+            if request.contains(PROMPT_BLOCK_WORD) {
+                return Err(refusal::prompt_blocked());
+            }
+            let body = request.answer(served_model, &deployment.settings);
             return Ok(Answered::Vectors { body, deployment, quota });
         }
         let request = ChatRequest::read(object, &deployment.settings)?;

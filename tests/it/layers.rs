@@ -88,6 +88,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "tls",
             "upstream",
             "core::domain",
+            "core::ingest",
             "core::policy",
             "core::quota",
             "core::router",
@@ -99,7 +100,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("listener", &["telemetry", "tls"]),
     ("tls", &["secret"]),
     ("secret", &[]),
-    ("dispatch", &["audit", "clock", "telemetry", "upstream", "core::domain", "core::policy", "core::router"]),
+    (
+        "dispatch",
+        &["audit", "clock", "telemetry", "upstream", "core::domain", "core::ingest", "core::policy", "core::router"],
+    ),
     ("audit", &["core::domain"]),
     ("azure", &["upstream", "core::domain", "core::policy"]),
     ("upstream", &["core::domain", "core::policy"]),
@@ -109,6 +113,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("core::lib", &[]),
     ("core::router", &["core::domain", "core::policy"]),
     ("core::policy", &["core::domain"]),
+    ("core::ingest", &["core::domain"]),
     ("core::quota", &["core::domain"]),
     ("core::domain", &[]),
 ];

@@ -10,6 +10,7 @@ mod dispatch;
 mod faults;
 mod grpc;
 mod identity;
+mod ingest;
 mod layers;
 mod metrics;
 mod policy;

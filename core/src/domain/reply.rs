@@ -20,6 +20,18 @@ pub struct Usage {
     pub rejected_prediction_tokens: u64,
 }
 
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, other: Self) {
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+        self.total_tokens += other.total_tokens;
+        self.cached_input_tokens += other.cached_input_tokens;
+        self.reasoning_output_tokens += other.reasoning_output_tokens;
+        self.accepted_prediction_tokens += other.accepted_prediction_tokens;
+        self.rejected_prediction_tokens += other.rejected_prediction_tokens;
+    }
+}
+
 /// What a completion says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplyHeader {

@@ -143,7 +143,7 @@ async fn call(dispatcher: Arc<Dispatcher<Shaky>>, number: usize, kind: Kind, hed
     };
     let outcome = if embeds {
         let request = EmbedRequest { inputs: vec!["a passage".into()], ..EmbedRequest::default() };
-        dispatcher.embed(admission, request).await.map(|embedded| embedded.served)
+        dispatcher.embed(admission, &request).await.map(|embedded| embedded.served)
     } else if kind == Kind::Mixed && number % 3 == 1 {
         listen(&dispatcher, admission).await
     } else {

@@ -176,14 +176,6 @@ async fn compressed_calls_are_understood_by_every_service() {
     assert!(response.metadata().get("grpc-encoding").is_none(), "who only announces gzip does not");
 }
 
-#[tokio::test]
-async fn methods_whose_time_has_not_come_say_so() {
-    let service = Service::start(Scripted::default()).await;
-    let mut inference = service.inference().await;
-    let status = inference.embed_stream(tokio_stream::iter([])).await.unwrap_err();
-    assert_eq!(told(&status), "Unimplemented NOT_IMPLEMENTED");
-}
-
 #[test]
 fn the_two_completion_requests_are_twins() {
     let files = prost_types::FileDescriptorSet::decode(pb::DESCRIPTORS).unwrap().file;

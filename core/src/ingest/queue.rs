@@ -1,0 +1,84 @@
+//! Which texts leave together, and when.
+use std::collections::VecDeque;
+
+use super::{Batch, BatchLimits, Item, batch::estimated_tokens};
+use crate::domain::Moment;
+
+/// Texts that wait for their call, oldest first, and batches that go again.
+///
+/// A batch is made at the moment at which it may leave, so that what waits for a free place goes on filling up.
+#[derive(Debug)]
+pub struct Queue {
+    limits: BatchLimits,
+    waiting: VecDeque<(Moment, Item)>,
+    /// Estimated, of those that wait.
+    tokens: u64,
+    /// Before all others, and as they are.
+    again: VecDeque<Batch>,
+}
+
+impl Queue {
+    /// Nothing waits yet.
+    pub fn new(limits: BatchLimits) -> Self {
+        Self { limits, waiting: VecDeque::new(), tokens: 0, again: VecDeque::new() }
+    }
+
+    /// How much fits into one batch.
+    pub fn limits(&self) -> &BatchLimits {
+        &self.limits
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.again.is_empty()
+    }
+
+    /// A text that came at `now`.
+    pub fn push(&mut self, item: Item, now: Moment) {
+        self.tokens += estimated_tokens(&item.text);
+        self.waiting.push_back((now, item));
+    }
+
+    /// A batch that goes again before everything else.
+    pub fn put_back(&mut self, batch: Batch) {
+        self.again.push_front(batch);
+    }
+
+    /// Azure found a batch with this many estimated tokens too large as a whole: smaller ones from now on.
+    pub fn was_too_large(&mut self, tokens: u64) {
+        self.limits.tokens = self.limits.tokens.min((tokens / 2).max(self.limits.item_tokens));
+    }
+
+    /// The next batch that is to leave. `more_may_come`: the caller may send more texts, and there is room for them;
+    /// otherwise nothing is waited for.
+    pub fn next(&mut self, now: Moment, more_may_come: bool) -> Option<Batch> {
+        if let Some(batch) = self.again.pop_front() {
+            return Some(batch);
+        }
+        let lingered = self.due().is_some_and(|due| due <= now);
+        let full = self.waiting.len() >= self.limits.items || self.tokens >= self.limits.tokens;
+        (lingered || full || !more_may_come).then(|| self.fill()).flatten()
+    }
+
+    /// When the oldest text has waited for long enough.
+    pub fn due(&self) -> Option<Moment> {
+        self.waiting.front().map(|(came, _)| *came + self.limits.linger)
+    }
+
+    /// As many as fit, oldest first; one that alone is above the limit goes alone.
+    fn fill(&mut self) -> Option<Batch> {
+        let (mut batch, mut tokens) = (Batch::default(), 0);
+        while let Some((_, item)) = self.waiting.front() {
+            let next = estimated_tokens(&item.text);
+            let fits = batch.ids.len() < self.limits.items && tokens + next <= self.limits.tokens;
+            if !fits && !batch.ids.is_empty() {
+                break;
+            }
+            let Some((_, item)) = self.waiting.pop_front() else { break };
+            tokens += next;
+            self.tokens -= next;
+            batch.push(item);
+        }
+        (!batch.ids.is_empty()).then_some(batch)
+    }
+}

@@ -1,0 +1,1 @@
+//! What the caller may do wrong, may not do, and may leave undone.

@@ -1,0 +1,1 @@
+//! Regions that die, throttle and return in the middle.
