@@ -75,8 +75,8 @@ async fn a_doubled_id_ends_the_stream_after_what_came_before_it() {
 #[tokio::test]
 async fn a_caller_that_does_not_read_is_not_read_from() {
     let world = World::start().await;
-    // Vectors of 12 KiB and texts of 2 KiB.
-    let opened = pb::EmbedStreamOpen { model: MODEL.into(), ..Default::default() };
+    // Vectors of 4 KiB and texts of 2 KiB.
+    let opened = pb::EmbedStreamOpen { dimensions: Some(1024), ..open() };
     let mut talk = Talk::start_as(world.inference(), Request::new(()), opened).await;
     let text = "text".repeat(512);
     let mut said = 0;

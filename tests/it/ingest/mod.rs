@@ -129,7 +129,7 @@ impl Talk {
         request: Request<()>,
         open: pb::EmbedStreamOpen,
     ) -> Self {
-        let (say, said) = mpsc::channel(1);
+        let (say, said) = mpsc::channel(64);
         // The reply is there before anything was said: callers may wait for it.
         let request = request.map(|()| ReceiverStream::new(said));
         let events = client.embed_stream(request).await.unwrap().into_inner();
