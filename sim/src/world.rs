@@ -408,7 +408,7 @@ impl World {
             policy: Arc::clone(&self.policy),
             options: Arc::new(options),
             delivery,
-            prompt_tokens: 0,
+            prompt_tokens: 500,
             deadline: self.now + self.traffic.deadline,
         };
         let poison = self.chance.fraction() < self.traffic.poison;

@@ -8,7 +8,7 @@ use sealane::{
     identity::CallerSettings,
 };
 use sealane_core::{
-    domain::{ExpectedVersion, OnVersionMismatch, ProcessingScope, Target},
+    domain::{ExpectedVersion, OnVersionMismatch, ProcessingScope, RateLimits, Target},
     router::Thresholds,
 };
 
@@ -177,6 +177,43 @@ fn a_spillover_deployment_widens_the_scope() {
         "{ resource: swc, deployment: chat, sku: ProvisionedManaged, spillover: { deployment: over, sku: GlobalStandard } }",
     );
     assert_eq!(read(&text).unwrap().routes.targets()[0].scope, ProcessingScope::Global);
+}
+
+#[test]
+fn limits_of_a_deployment_may_be_stated_and_are_not_known_otherwise() {
+    let text = changed(
+        "{ resource: swc, deployment: chat, sku: Standard }",
+        "{ resource: swc, deployment: chat, sku: Standard, tokens_per_minute: 120000, requests_per_minute: 720 }",
+    );
+    let routes = read(&text).unwrap().routes;
+    let limits = |place: usize| routes.targets()[place].claims.limits;
+    let stated = RateLimits { tokens_per_minute: Some(120_000), requests_per_minute: Some(720) };
+    assert_eq!((limits(0), limits(1)), (stated, RateLimits::default()));
+}
+
+#[test]
+fn limits_that_no_deployment_can_have_are_refused() {
+    for (sku, key, said) in [
+        ("Standard", "tokens_per_minute: 0", "`tokens_per_minute` must be at least 1"),
+        ("Standard", "requests_per_minute: 0", "`requests_per_minute` must be at least 1"),
+        ("ProvisionedManaged", "tokens_per_minute: 9", "`tokens_per_minute` is not for `ProvisionedManaged`"),
+        ("GlobalProvisionedManaged", "requests_per_minute: 9", "is not for `GlobalProvisionedManaged`"),
+    ] {
+        let text = changed(
+            "{ resource: swc, deployment: chat, sku: Standard }",
+            &format!("{{ resource: swc, deployment: chat, sku: {sku}, {key} }}"),
+        );
+        let told = read(&text).unwrap_err().to_string();
+        assert!(told.contains(said), "{told}");
+    }
+}
+
+#[test]
+fn pacing_is_on_unless_switched_off_and_its_patience_can_be_set() {
+    assert!(read(SMALL).unwrap().thresholds.pacing.enabled);
+    let text = format!("{SMALL}failover: {{ pace: false, spill_after: 0s, spill_bulk_after: 30s }}\n");
+    let pacing = read(&text).unwrap().thresholds.pacing;
+    assert_eq!((pacing.enabled, pacing.interactive, pacing.bulk), (false, Duration::ZERO, Duration::from_secs(30)));
 }
 
 #[test]

@@ -114,7 +114,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("simulator", &[]),
     ("clock", &["core::domain"]),
     ("core::lib", &[]),
-    ("core::router", &["core::domain", "core::policy"]),
+    ("core::router", &["core::domain", "core::policy", "core::quota"]),
     ("core::policy", &["core::domain"]),
     ("core::ingest", &["core::domain"]),
     ("core::quota", &["core::domain"]),

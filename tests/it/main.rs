@@ -15,6 +15,7 @@ mod ingest;
 mod layers;
 mod metrics;
 mod policy;
+mod quota;
 mod regions;
 mod reload;
 mod simulator;
