@@ -179,6 +179,10 @@ pub(super) struct Model {
     /// Default alarm.
     #[serde(default = "version_alarm")]
     pub(super) on_version_mismatch: Setting<OnVersionMismatch>,
+    /// Chat models only: the model takes pictures, which `sealane parity` then tries. Requests with pictures are passed on
+    /// either way. Default false.
+    #[serde(default = "no")]
+    pub(super) vision: Setting<bool>,
     /// Names that requests may pass in `extra_params`. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) extra_params: Vec<Setting<String>>,

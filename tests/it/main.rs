@@ -16,5 +16,6 @@ mod policy;
 mod regions;
 mod reload;
 mod simulator;
+mod space;
 mod support;
 mod telemetry;
