@@ -6,7 +6,7 @@ fn load(estate: &Estate, change: impl Fn(String) -> String) -> Result<Config, St
     Config::from_yaml(&change(estate.yaml("")), "sealane.yaml", key).map_err(|problems| problems.to_string())
 }
 
-/// The primary's line stands first: line 13; the standby's is the next.
+/// The primary's line stands on line 12, the standby's on the next.
 const PRIMARY: &str = "{ resource: swc, deployment: text-embedding-3-large, sku: Standard";
 const STANDBY: &str = "{ resource: frc, deployment: text-embedding-3-large, sku: Standard";
 
@@ -28,7 +28,7 @@ async fn targets_that_declare_different_spaces_are_refused_and_both_are_named() 
     ] {
         let refused = load(&estate, declare(target, what)).unwrap_err();
         let names =
-            ["`text-embedding-3-large` at `swc` (line 13) ", " and `text-embedding-3-large` at `frc` (line 14) "];
+            ["`text-embedding-3-large` at `swc` (line 12) ", " and `text-embedding-3-large` at `frc` (line 13) "];
         let expected = format!("{}{}{}{}", names[0], told[0], names[1], told[1]);
         assert!(refused.contains(&expected), "{what}: {refused}");
         assert!(refused.contains("vectors of two kinds in one route would corrupt every index"), "{refused}");

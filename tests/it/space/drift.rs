@@ -36,7 +36,7 @@ async fn a_drifted_standby_leaves_and_the_primary_goes_on() {
     estate.frc.faults().clear();
     service.until(FRC, Overlay::Unspecified).await;
     assert!(service.alarms(FRC).await.is_empty());
-    service.stop().await;
+    eventually("the journal tells both", async || estate.journal().len() == 2).await;
     let journal = estate.journal();
     let [left, returned] = &journal[..] else { panic!("{journal:?}") };
     assert!(left.starts_with("francecentral serving -> drifted: it left its embedding space: cosine"), "{left}");
