@@ -172,6 +172,10 @@ pub(super) struct Model {
     /// Default alarm.
     #[serde(default = "version_alarm")]
     pub(super) on_version_mismatch: Setting<OnVersionMismatch>,
+    /// Chat models only: the model takes pictures, which `sealane parity` then tries. Requests with pictures are passed on
+    /// either way. Default false.
+    #[serde(default = "no")]
+    pub(super) vision: Setting<bool>,
     /// Names of further Azure parameters that requests may pass in `extra_params`, such as `store`, with which Azure
     /// keeps prompt and answer. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -397,6 +401,9 @@ pub(super) struct Failover {
     pub(super) standby_test_interval: Setting<Duration>,
     /// Tokens a day for test calls outside validation and return. Default 200000.
     pub(super) test_tokens_per_day: Setting<u32>,
+    /// How often an embedding deployment is compared with the reference of its space, although traffic proves it
+    /// otherwise, 1m to 168h. One without traffic is compared by each of its test calls. Default 24h.
+    pub(super) embedding_comparison_interval: Setting<Duration>,
     /// A workflow's pin to its region is forgotten after this long without a call. Default 30m.
     pub(super) pin_idle: Setting<Duration>,
 }
@@ -559,6 +566,7 @@ impl Default for Failover {
             return_test_interval: defaults.testing.return_interval.into(),
             standby_test_interval: defaults.testing.deep_interval.into(),
             test_tokens_per_day: u32::try_from(defaults.testing.tokens_per_day).unwrap_or(u32::MAX).into(),
+            embedding_comparison_interval: defaults.testing.comparison_interval.into(),
             pin_idle: defaults.affinity.idle.into(),
         }
     }

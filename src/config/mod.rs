@@ -18,6 +18,7 @@ mod tls;
 mod value;
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -83,6 +84,8 @@ pub struct Config {
     pub reflection: Audience,
     /// Pictures in requests.
     pub images: Images,
+    /// Names of the models that are said to take pictures.
+    pub vision: BTreeSet<String>,
     /// Model name to the `extra_params` that requests may pass; models without any are left out.
     pub extra_params: Vec<(String, Vec<String>)>,
     /// What looks wrong but can be served with, each with its line.
@@ -126,6 +129,7 @@ impl Config {
         let ops = file.ops.listen.as_ref().and_then(|listen| listen.take(&mut findings)).copied();
         let reflection = file.reflection.take(&mut findings).copied();
         let images = settings::images(&file.images, &mut findings);
+        let vision = routes::vision(&file.models, &mut findings);
         let extra_params = routes::extra_params(&file.models, &mut findings);
         let listen = access::listen(&file, &mut findings);
         let (Some(routes), Some(access), Some(limits), Some(thresholds), Some(drain)) =
@@ -158,6 +162,7 @@ impl Config {
             telemetry,
             reflection,
             images,
+            vision,
             extra_params,
             warnings: findings.finish()?,
             revision: revision(text),

@@ -1,5 +1,8 @@
 //! Checks the models and turns their targets into routes.
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use sealane_core::{
     domain::{
@@ -71,6 +74,12 @@ pub(super) fn check(
             None
         }
     }
+}
+
+/// Models that are said to take pictures.
+pub(super) fn vision(models: &[Model], findings: &mut Findings<'_>) -> BTreeSet<String> {
+    let takes = models.iter().filter(|model| model.vision.take(findings).copied().unwrap_or_default());
+    takes.filter_map(|model| model.name.peek().cloned()).collect()
 }
 
 /// Model name to the `extra_params` that it takes.

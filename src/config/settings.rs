@@ -167,6 +167,7 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
     let return_test_interval = positive("return_test_interval", &entry.return_test_interval, findings);
     let standby_test_interval = positive("standby_test_interval", &entry.standby_test_interval, findings);
     let test_tokens_per_day = entry.test_tokens_per_day.take(findings).copied();
+    let comparison_interval = positive("embedding_comparison_interval", &entry.embedding_comparison_interval, findings);
     let pin_idle = positive("pin_idle", &entry.pin_idle, findings);
     let usual = Thresholds::default();
     let standby_test_interval = standby_test_interval?;
@@ -212,6 +213,7 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
             // A standby whose turn comes late by its jitter is not unproven yet.
             unproven: standby_test_interval.mul_f64(1.5),
             tokens_per_day: test_tokens_per_day?.into(),
+            comparison_interval: comparison_interval?,
             ..usual.testing
         },
         affinity: Affinity { idle: pin_idle?, ..usual.affinity },
@@ -274,6 +276,11 @@ fn fit_together(entry: &file::Failover, numbers: &Thresholds, findings: &mut Fin
             (second..=second * 600).contains(&testing.return_interval),
             [entry.return_test_interval.place, Place::default()],
             "`return_test_interval` must be from 1s to 10m: test calls decide when a target comes back",
+        ),
+        (
+            (second * 60..=second * 168 * 3600).contains(&testing.comparison_interval),
+            [entry.embedding_comparison_interval.place, Place::default()],
+            "`embedding_comparison_interval` must be from 1m to 168h: vectors of another model corrupt an index silently",
         ),
         (
             recovery.hold.0 <= recovery.hold.1,

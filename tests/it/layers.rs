@@ -25,6 +25,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "grpc",
+            "references",
             "server",
             "simulator",
             "telemetry",

@@ -19,5 +19,6 @@ mod quota;
 mod regions;
 mod reload;
 mod simulator;
+mod space;
 mod support;
 mod telemetry;

@@ -123,7 +123,7 @@ async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
 }
 
 /// Every policy that is configured or binds somebody.
-fn policies(config: &Config) -> Vec<Arc<Policy>> {
+pub(super) fn policies(config: &Config) -> Vec<Arc<Policy>> {
     let mut policies = config.policies.clone();
     let nobody = config.callers.is_empty().then_some(&config.default_policy);
     for policy in config.callers.iter().map(|caller| &caller.policy).chain(nobody) {

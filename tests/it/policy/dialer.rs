@@ -49,7 +49,7 @@ fn files_with(words: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_prober_of_the_router() {
+fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_router_and_by_parity() {
     let policy = "core/src/policy/mod.rs";
     let made: Vec<_> =
         lines().into_iter().filter(|(_, line)| line.contains("PermittedTarget {") && !line.contains("fn ")).collect();
@@ -66,7 +66,8 @@ fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_prober_o
     );
     assert_eq!(files_with(".mint("), [policy]);
     // One that serves a call would pass by the request's own wishes.
-    assert_eq!(files_with(".permit_test_call("), ["core/src/router/proving.rs"]);
+    // Parity makes test calls at an operator's word.
+    assert_eq!(files_with(".permit_test_call("), ["core/src/router/proving.rs", "src/cli/parity/mod.rs"]);
     // Every choice asks the call's policy, and what that has become since; `dispatch` asks what to journal.
     assert_eq!(
         files_with(".permit("),
