@@ -59,6 +59,7 @@ async fn a_call_does_not_wait_for_ever_for_an_endpoint_that_hangs() {
     limits.first_content = Duration::from_millis(200);
     let outcome = azure.complete_chat(&order("gpt-4o", limits), &ask("hi")).await;
     assert_eq!(outcome.unwrap_err().kind, FailureKind::Unauthorized);
+    assert!(world.region.counters().captured().is_empty());
 }
 
 #[tokio::test]

@@ -156,7 +156,7 @@ fn embeddings_stay_on_the_dated_path_unless_told_and_that_is_warned_of() {
     };
     let plain = config("");
     assert_eq!((&plain.resources[0].chat_path, &plain.resources[0].embeddings_path), (&PathStyle::V1, &dated()));
-    let about = |config: &Config| config.warnings.iter().filter(|told| told.contains("embeddings")).next().cloned();
+    let about = |config: &Config| config.warnings.iter().find(|told| told.contains("embeddings")).cloned();
     assert_eq!(about(&plain), None);
     let told = config("    embeddings: { path: v1 }\n");
     assert_eq!(told.resources[0].embeddings_path, PathStyle::V1);
