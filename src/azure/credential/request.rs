@@ -43,8 +43,8 @@ pub(super) enum TokenError {
     Unanswered(Unanswered),
     #[error("the identity endpoint's address is never called")]
     Forbidden,
-    #[error("no token within {} ms", .0.as_millis())]
-    TimedOut(Duration),
+    #[error("the identity endpoint does not answer in time")]
+    TimedOut,
     #[error("the identity endpoint's answer is no token")]
     Malformed,
     #[error("the token that came has expired already; is this machine's clock right?")]
@@ -85,7 +85,7 @@ pub(super) async fn token(
         let credential = credential.map_err(|_| TokenError::Unusable("it cannot be built".to_owned()))??;
         credential.get_token(&[scope], None).await.map_err(|error| explain(identity, &error))
     };
-    let outcome = tokio::time::timeout(limit, asking).await.unwrap_or(Err(TokenError::TimedOut(limit)));
+    let outcome = tokio::time::timeout(limit, asking).await.unwrap_or(Err(TokenError::TimedOut));
     let token = outcome.map_err(|error| match (last_status.load(Relaxed), error) {
         (200, error) | (0, error) | (_, error @ TokenError::Refused { .. }) => error,
         (status, _) => TokenError::Refused { status, codes: None },

@@ -148,3 +148,37 @@ impl HttpClient for Noting {
         Ok(response)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::secret::{Form, Secret};
+
+    /// What a request to `url` ends with, as this identity.
+    async fn ask(identity: &Identity, url: &str) -> String {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let transport = IdentityTransport::for_identity(identity).unwrap();
+        let request = Request::new(url.parse().unwrap(), Method::Get);
+        let outcome = transport.0.execute_request(&request).await;
+        outcome.map(|response| response.status().to_string()).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn only_the_platforms_own_identities_lead_to_its_addresses() {
+        let secret = Identity::ClientSecret {
+            tenant_id: "tenant".into(),
+            client_id: "client".into(),
+            secret: Secret::fixed("secret", Form::Word).unwrap(),
+            authority: "https://login.test/".parse().unwrap(),
+        };
+        for url in ["https://169.254.169.254/", "https://[fe80::1]/", "https://168.63.129.16/"] {
+            assert_eq!(ask(&secret, url).await, ForbiddenEndpoint.to_string(), "{url}");
+        }
+        // Where nobody listens: refused by the machine for the one, before it is tried for the other.
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = format!("http://{closed}/");
+        assert_eq!(ask(&Identity::Managed(None), &url).await, Unanswered::Transport("connection_refused").to_string());
+        assert_ne!(ask(&secret, &url).await, Unanswered::Transport("connection_refused").to_string());
+    }
+}

@@ -194,13 +194,10 @@ async fn accept(endpoint: Arc<Endpoint>, listener: TcpListener, tls: Option<TlsA
         };
         let (endpoint, tls, stopped) = (Arc::clone(&endpoint), tls.clone(), stopped.clone());
         tokio::spawn(stopped.run_until_cancelled_owned(async move {
-            match tls {
-                None => serve(endpoint, stream).await,
-                // A handshake that fails is the client's to judge.
-                Some(tls) => match tls.accept(stream).await {
-                    Ok(stream) => serve(endpoint, stream).await,
-                    Err(_) => {}
-                },
+            let Some(tls) = tls else { return serve(endpoint, stream).await };
+            // A handshake that fails is the client's to judge.
+            if let Ok(stream) = tls.accept(stream).await {
+                serve(endpoint, stream).await;
             }
         }));
     }

@@ -17,7 +17,7 @@ async fn many_calls_that_need_the_first_token_make_one_request() {
 
 #[tokio::test]
 async fn tokens_are_renewed_before_they_expire_and_no_call_waits() {
-    let world = World::start(3);
+    let world = World::start(4);
     let azure = world.azure(vec![world.resource(client_secret(), dated())]);
     let started = Instant::now();
     while world.identity.tokens().expired() < 2 {
@@ -59,6 +59,7 @@ async fn a_call_does_not_wait_for_ever_for_an_endpoint_that_hangs() {
     limits.first_content = Duration::from_millis(200);
     let outcome = azure.complete_chat(&order("gpt-4o", limits), &ask("hi")).await;
     assert_eq!(outcome.unwrap_err().kind, FailureKind::Unauthorized);
+    assert!(world.region.counters().captured().is_empty());
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ async fn a_virtual_machine_asks_its_metadata_service() {
         let world = World::start(3600);
         let azure = world.azure(vec![world.resource(Identity::Managed(assigned), dated())]);
         call(&azure).await.unwrap();
-        let url = "Get http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fcognitiveservices.azure.com";
+        let url = "Get http://169.254.169.254/metadata/identity/oauth2/token?api-version=2019-08-01&resource=https%3A%2F%2Fcognitiveservices.azure.com";
         assert_eq!(*world.asked.lock().unwrap(), [format!("{url}{id}")]);
     }
 }

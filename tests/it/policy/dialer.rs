@@ -76,19 +76,24 @@ fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_router_a
 }
 
 #[test]
-fn only_the_dialer_and_the_control_plane_send_requests() {
-    assert_eq!(files_with(".send()"), ["src/azure/arm.rs", "src/azure/client.rs"]);
-    let senders: Vec<String> = lines()
-        .into_iter()
-        .filter(|(file, line)| file == "src/azure/client.rs" && line.contains(".send()"))
-        .map(|(_, line)| line)
-        .collect();
+fn only_the_dialer_the_control_plane_and_identities_send_requests() {
+    // The last one sends what proves us, to identity endpoints.
+    let senders = ["src/azure/arm.rs", "src/azure/client.rs", "src/azure/credential/transport.rs"];
+    assert_eq!(files_with(".send()"), senders);
+    let of_the_dialer = |what: &str| -> Vec<String> {
+        let lines = lines().into_iter().filter(|(file, line)| file == "src/azure/client.rs" && line.contains(what));
+        lines.map(|(_, line)| line).collect()
+    };
+    assert_eq!(of_the_dialer(".send()"), ["let response = timeout_at(until, asking.send()).await.map_err(silent)?;"]);
+    // It sends what carries a proof, at first or once more.
+    assert_eq!(of_the_dialer(" sent(").len(), 3, "{:?}", of_the_dialer(" sent("));
     // One for attempts, whose order names a permitted target; one for the models list, which carries no caller's data.
     assert_eq!(
-        senders,
+        of_the_dialer("proven("),
         [
-            "let sending = asking.header(ACCEPT, \"application/json\").send();",
-            "let sending = client.post(url).headers(headers).body(request.body).send();"
+            "let response = proven(asking, &resource.credentials.chat, until).await?;",
+            "let response = proven(asking, resource.proof(request.operation), until).await?;",
+            "async fn proven(asking: RequestBuilder, proof: &Proof, until: Instant) -> Result<Response, Failure> {",
         ]
     );
 }
