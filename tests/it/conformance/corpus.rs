@@ -1,8 +1,8 @@
 //! Chat requests drawn by a seeded dice: the same ones in every run.
 use sealane::simulator::{CODE_CITATION_WORD, FILTER_OUTAGE_WORD, OUTPUT_BLOCK_WORD, REFUSAL_WORD};
 use sealane_core::domain::{
-    ChatRequest, ImageDetail, ImageSource, JsonSchema, Message, Part, ReasoningEffort, ResponseFormat, Role, Tool,
-    ToolCall, ToolChoice, UserSecurityContext, Verbosity,
+    ChatRequest, ExtraParam, ImageDetail, ImageSource, JsonSchema, Message, Part, ReasoningEffort, ResponseFormat,
+    Role, Tool, ToolCall, ToolChoice, UserSecurityContext, Verbosity,
 };
 use serde_json::json;
 
@@ -81,6 +81,7 @@ pub fn chat_request(dice: &mut Dice, reasoning: bool) -> ChatRequest {
         metadata: (0..dice.below(4)).map(|at| (format!("key{at}"), dice.text())).collect(),
         end_user_id: dice.maybe(Dice::text),
         user_security_context: dice.maybe(security_context),
+        extra_params: dice.maybe(|_| tier()).into_iter().collect(),
         tools,
         ..ChatRequest::default()
     };
@@ -101,6 +102,11 @@ fn sampling(dice: &mut Dice, request: &mut ChatRequest) {
     request.logprobs = dice.once_in(3);
     request.top_logprobs = if request.logprobs { dice.maybe(|dice| dice.between(0, 20) as u32) } else { None };
     request.logit_bias = (0..dice.below(3)).map(|at| (at as u32 * 7, dice.between(-100, 100) as f32)).collect();
+}
+
+/// What a configuration may let through.
+fn tier() -> ExtraParam {
+    ExtraParam { name: "service_tier".into(), json: "\"auto\"".into() }
 }
 
 fn effort(dice: &mut Dice) -> ReasoningEffort {

@@ -28,6 +28,7 @@ fn note(met: &mut BTreeMap<&'static str, usize>, reply: &ChatReply) {
     let usage = reply.usage.unwrap_or_default();
     count("replies", true);
     count("with several choices", reply.choices.len() > 1);
+    count("with a service tier", reply.header.service_tier.is_some());
     count("with reasoning tokens", usage.reasoning_output_tokens > 0);
     count("with predicted tokens", usage.accepted_prediction_tokens + usage.rejected_prediction_tokens > 0);
     let any = |holds: fn(&sealane_core::domain::Choice) -> bool| reply.choices.iter().any(holds);
