@@ -174,6 +174,7 @@ fn general(pointer: &str) -> String {
 }
 
 #[tokio::test]
+#[allow(clippy::print_stdout)] // what was met
 async fn the_region_takes_what_the_files_take_and_refuses_what_they_refuse() {
     let Some(styles) = Style::both().await else { return };
     let _ = rustls::crypto::ring::default_provider().install_default();

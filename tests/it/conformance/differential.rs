@@ -44,6 +44,7 @@ fn note(met: &mut BTreeMap<&'static str, usize>, reply: &ChatReply) {
 }
 
 #[tokio::test]
+#[allow(clippy::print_stdout)] // what was met
 async fn an_assembled_answer_is_the_unary_one() {
     let region = SimulatedRegion::start(RegionSettings::default(), ([127, 0, 0, 1], 0).into()).unwrap();
     let modes: [&[Fault]; 5] = [
