@@ -32,7 +32,7 @@ pub(super) fn completion(body: &[u8], expected_choices: u32) -> Result<ChatReply
         },
         choices,
         usage: wire.usage.as_ref().map(usage),
-        prompt_filter: wire.prompt_filter_results.into_iter().map(prompt_filter).collect(),
+        prompt_filter: prompt_filter(wire.prompt_filter_results),
     })
 }
 
@@ -99,9 +99,9 @@ pub(super) fn chunk(
             service_tier: wire.service_tier.map(|text| text.0.into_owned()),
         })]);
     }
-    if !wire.prompt_filter_results.is_empty() {
-        let results = wire.prompt_filter_results.into_iter().map(prompt_filter).collect();
-        events.extend([ChatEvent::PromptFilter(results)]);
+    let verdicts = prompt_filter(wire.prompt_filter_results);
+    if !verdicts.is_empty() {
+        events.extend([ChatEvent::PromptFilter(verdicts)]);
     }
     for choice in wire.choices {
         chunk_choice(choice, events);
@@ -205,8 +205,14 @@ fn finish_reason(word: &str) -> FinishReason {
     }
 }
 
-fn prompt_filter(wire: wire::PromptFilter) -> PromptFilterResult {
-    PromptFilterResult { prompt_index: wire.prompt_index, results: wire.content_filter_results }
+/// Where filters are off, a whole answer has an entry that says nothing, and a stream has none: both are none.
+fn prompt_filter(wire: Vec<wire::PromptFilter>) -> Vec<PromptFilterResult> {
+    let said = wire.into_iter().filter(|one| !one.content_filter_results.is_empty());
+    let result = |one: wire::PromptFilter| PromptFilterResult {
+        prompt_index: one.prompt_index,
+        results: one.content_filter_results,
+    };
+    said.map(result).collect()
 }
 
 fn logprobs(wire: wire::LogProbs) -> LogProbs {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use super::chance::Chance;
+use super::fault::FilterMode;
 use super::request::{AnswerFormat, ChatRequest};
 use super::schema::conforming;
 use super::words::WORDS;
@@ -93,6 +94,11 @@ impl Content {
         }
     }
 
+    /// Whether there is text for the filter to judge; it does not read tool calls.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Text(pieces) | Self::Refusal(pieces) if !pieces.is_empty())
+    }
+
     /// Keeps the first `most` pieces.
     fn truncate(&mut self, most: usize) {
         match self {
@@ -111,8 +117,10 @@ impl Content {
 }
 
 /// Answers `request` with `tokens` tokens a choice, unless something shortens it.
-pub(super) fn answer(request: &ChatRequest, tokens: u32, blocked_at: Option<usize>) -> Answer {
+pub(super) fn answer(request: &ChatRequest, tokens: u32, filter: FilterMode, blocked_at: Option<usize>) -> Answer {
     let blocked_at = blocked_at.or_else(|| request.prompt.contains(OUTPUT_BLOCK_WORD).then_some(OUTPUT_BLOCK_AT));
+    // What is off or down withholds nothing.
+    let blocked_at = blocked_at.filter(|_| matches!(filter, FilterMode::On | FilterMode::Asynchronous));
     let reasoning = request.max_tokens.map_or(request.reasoning_tokens, |most| most.min(request.reasoning_tokens));
     let visible = request.max_tokens.map(|most| usize::try_from(most - reasoning).unwrap_or(usize::MAX));
     let choices: Vec<Choice> = (0..request.n as u64)

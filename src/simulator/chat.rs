@@ -6,9 +6,36 @@ use super::chance::{Chance, Fingerprint};
 use super::fault::FilterMode;
 
 pub(super) const SAFE_PROMPT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"jailbreak":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#;
-pub(super) const SAFE_OUTPUT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":{"detected":false,"filtered":false},"protected_material_text":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#;
-pub(super) const CITED_OUTPUT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":{"citation":{"URL":"https://github.com/example/sort","license":"MIT"},"detected":true,"filtered":false},"protected_material_text":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#;
-pub(super) const BLOCKED_OUTPUT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":{"detected":false,"filtered":false},"protected_material_text":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":true,"severity":"medium"}}"#;
+/// Verdicts on an answer; two of them vary.
+macro_rules! output {
+    ($code:literal, $violence:literal) => {
+        concat!(
+            r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":"#,
+            $code,
+            r#","protected_material_text":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":"#,
+            $violence,
+            "}"
+        )
+    };
+}
+
+/// By whether code was found, and whether the answer is blocked.
+const OUTPUT: [[&str; 2]; 2] = [
+    [
+        output!(r#"{"detected":false,"filtered":false}"#, r#"{"filtered":false,"severity":"safe"}"#),
+        output!(r#"{"detected":false,"filtered":false}"#, r#"{"filtered":true,"severity":"medium"}"#),
+    ],
+    [
+        output!(
+            r#"{"citation":{"URL":"https://github.com/example/sort","license":"MIT"},"detected":true,"filtered":false}"#,
+            r#"{"filtered":false,"severity":"safe"}"#
+        ),
+        output!(
+            r#"{"citation":{"URL":"https://github.com/example/sort","license":"MIT"},"detected":true,"filtered":false}"#,
+            r#"{"filtered":true,"severity":"medium"}"#
+        ),
+    ],
+];
 pub(super) const FILTER_DOWN: &str =
     r#"{"error":{"code":"content_filter_error","message":"The contents are not filtered"}}"#;
 
@@ -90,14 +117,11 @@ pub(super) const fn prompt_annotation(filter: FilterMode) -> &'static str {
 }
 
 pub(super) fn output_annotation(filter: FilterMode, finish: Finish, cites_code: bool) -> &'static str {
-    match (filter, finish) {
-        (_, Finish::ContentFilter) => BLOCKED_OUTPUT,
-        // There is no text to judge, as in a stream's pieces of tool calls.
-        (_, Finish::ToolCalls) => "{}",
-        (FilterMode::On | FilterMode::Asynchronous, _) if cites_code => CITED_OUTPUT,
-        (FilterMode::On | FilterMode::Asynchronous, _) => SAFE_OUTPUT,
-        (FilterMode::Off, _) => "{}",
-        (FilterMode::Outage, _) => FILTER_DOWN,
+    let is_blocked = finish == Finish::ContentFilter;
+    match filter {
+        FilterMode::On | FilterMode::Asynchronous => OUTPUT[usize::from(cites_code)][usize::from(is_blocked)],
+        FilterMode::Off => "{}",
+        FilterMode::Outage => FILTER_DOWN,
     }
 }
 
@@ -144,7 +168,9 @@ pub(super) fn unary(answer: &Answer, identity: &Identity, filter: FilterMode, lo
         if index > 0 {
             out.push(b',');
         }
-        push_choice(&mut out, index, choice, output_annotation(filter, choice.finish, answer.cites_code), logprobs);
+        let is_judged = choice.content.is_text() || choice.finish == Finish::ContentFilter;
+        let annotation = output_annotation(filter, choice.finish, answer.cites_code);
+        push_choice(&mut out, index, choice, if is_judged { annotation } else { "{}" }, logprobs);
     }
     push(&mut out, r#"],"created":"#);
     push_number(&mut out, identity.created);

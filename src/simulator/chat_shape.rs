@@ -33,7 +33,7 @@ pub(super) const PARAMETERS: &[Member] = &[
     optional("safety_identifier", Shape::Text),
     optional("seed", Shape::Integer { least: i64::MIN, most: i64::MAX }),
     optional("service_tier", Shape::Words(&["auto", "default", "flex", "scale", "priority"])),
-    optional("stop", Shape::TextOr(&Shape::List { of: &Shape::Text, least: 0, most: 4 })),
+    optional("stop", Shape::TextOr(&Shape::List { of: &Shape::Text, least: 1, most: 4 })),
     optional("store", Shape::Bool),
     optional("stream", Shape::Bool),
     optional(

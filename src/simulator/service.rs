@@ -249,8 +249,8 @@ impl Region {
         ticket: Ticket,
     ) -> Response<ReplyBody> {
         let tokens = verdict.answer_tokens.unwrap_or(self.settings.answer_tokens);
-        let answer = answer(request, tokens, verdict.blocked_at);
         let filter = if request.prompt.contains(FILTER_OUTAGE_WORD) { FilterMode::Outage } else { verdict.filter };
+        let answer = answer(request, tokens, filter, verdict.blocked_at);
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let model = verdict.served_model.clone().unwrap_or_else(|| deployment.served_model.clone());
         let reasoning = deployment.settings.reasoning;

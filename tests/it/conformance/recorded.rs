@@ -195,7 +195,7 @@ async fn a_unary_answer_with_the_filters_off() {
             ContentFilterResults::default(),
         )],
         usage: usage(8, 271, 192),
-        prompt_filter: prompt(ContentFilterResults::default()),
+        prompt_filter: vec![],
     };
     let ids = ["8f2cae43-720b-42c3-9ca7-44a99a6ca1b1", "c44b65e2-6f05-4899-abbe-9cfe79d74b26"];
     let told = evidence(Some("gpt-5-nano"), ids, [99, 99_998], Some([100, 100_000]));
