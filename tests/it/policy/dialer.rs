@@ -67,10 +67,16 @@ fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_prober_o
     assert_eq!(files_with(".mint("), [policy]);
     // One that serves a call would pass by the request's own wishes.
     assert_eq!(files_with(".permit_test_call("), ["core/src/router/proving.rs"]);
-    // Every choice asks the call's policy, and what that has become since; `dispatch` asks what to journal.
+    // Every choice asks the call's policy, and what that has become since; `dispatch` asks what to journal, and
+    // `passed_over` why a trace names another target.
     assert_eq!(
         files_with(".permit("),
-        ["core/src/router/choice.rs", "core/src/router/succession.rs", "src/dispatch/mod.rs"]
+        [
+            "core/src/router/choice.rs",
+            "core/src/router/passed_over.rs",
+            "core/src/router/succession.rs",
+            "src/dispatch/mod.rs"
+        ]
     );
 }
 
