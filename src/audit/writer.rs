@@ -164,6 +164,7 @@ impl Writer {
         };
         let mut events = vec![Event::Start(Start {
             version: env!("CARGO_PKG_VERSION").into(),
+            build: option_env!("SEALANE_REVISION").filter(|revision| !revision.is_empty()).map(Label::from),
             durability: writer.settings.durability,
             config_revision: writer.settings.config_revision.clone(),
         })];
