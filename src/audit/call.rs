@@ -104,8 +104,11 @@ impl PendingIntent {
         let written = timeout(self.patience, self.journal.intent(self.intent)).await;
         match written.unwrap_or(Err(JournalError::TooSlow { waited: self.patience })) {
             Ok(open) => Ok(Some(open)),
-            Err(error) if self.required => Err(error),
             Err(error) => {
+                self.journal.unrecorded();
+                if self.required {
+                    return Err(error);
+                }
                 warn!(%error, "an attempt is made without a record, as its policy permits");
                 Ok(None)
             }

@@ -20,6 +20,7 @@ use super::{
     recovery::recover,
     settings::{Durability, Settings},
     storage::{Directory, Storage},
+    vitals::{Health, Vitals},
     worker::Work,
     writer::{Stamp, Writer},
 };
@@ -89,7 +90,8 @@ impl Journal {
         let retry = settings.retry_interval;
         let Settings { durability, queue_records, queue_bytes, request_key: ref keyed, .. } = settings;
         let request_key = keyed.clone();
-        let writer = Writer::start(storage, key, settings, stamp, found)?;
+        let vitals = Arc::new(Vitals::default());
+        let writer = Writer::start(storage, key, settings, stamp, found, Arc::clone(&vitals))?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -102,6 +104,7 @@ impl Journal {
             queue_records,
             queue_bytes,
             request_key,
+            vitals,
         });
         let (alive, ended) = watch::channel(());
         let work = Work { shared: Arc::clone(&shared), writer, batch, retry };
@@ -139,6 +142,7 @@ impl Journal {
         let noted = self.shared.entry(&event).and_then(|entry| self.shared.push(entry, None));
         if noted.is_err() {
             self.shared.queue().lost += 1;
+            self.shared.vitals.lost();
         }
         noted
     }
@@ -158,6 +162,20 @@ impl Journal {
     /// Whether records can be written, and every change of that.
     pub fn writable(&self) -> watch::Receiver<bool> {
         self.shared.writable.subscribe()
+    }
+
+    /// Tells how it is doing, without keeping it open.
+    pub fn health(&self) -> impl Fn() -> Health + Clone + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let queued = shared.queue().waiting.len() as u64;
+            shared.vitals.health(*shared.writable.borrow(), queued)
+        }
+    }
+
+    /// Notes that an attempt was not recorded in time, whatever became of it then.
+    pub(super) fn unrecorded(&self) {
+        self.shared.vitals.unrecorded();
     }
 
     /// Why nothing can be written at present; `None` while all is well.

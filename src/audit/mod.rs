@@ -22,6 +22,7 @@ mod segment;
 mod settings;
 mod storage;
 mod summary;
+mod vitals;
 mod worker;
 mod writer;
 
@@ -45,4 +46,5 @@ pub use self::{
     settings::{CheckpointCopy, Durability, Settings},
     storage::{Directory, SegmentFile, Source, Storage},
     summary::{CallerSummary, summarise},
+    vitals::Health,
 };

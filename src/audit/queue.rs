@@ -13,6 +13,7 @@ use super::{
     record::Event,
     request_key::RequestKey,
     settings::Durability,
+    vitals::Vitals,
     writer::{Entry, Stamp},
 };
 
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     pub(super) queue_records: usize,
     pub(super) queue_bytes: usize,
     pub(super) request_key: Option<RequestKey>,
+    pub(super) vitals: Arc<Vitals>,
 }
 
 /// Records on their way to the thread. The lock is held for a few moves of memory, never across an await.

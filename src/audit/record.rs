@@ -115,6 +115,9 @@ pub struct Abandoned {
 pub struct Start {
     /// Sealane's version.
     pub version: Label,
+    /// Revision of the source that it was built from, where the build said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Label>,
     /// When an INTENT counts as written.
     pub durability: Durability,
     /// Revision of the configuration in force.

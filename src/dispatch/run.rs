@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 use sealane_core::{
     domain::{
         AttemptReason, AttemptRecord, AttemptResult, ContentFilterResults, Evidence, Failure, FailureClass,
-        FailureKind, FinishReason, Moment, Rejection, ReplyHeader, Target, Usage,
+        FailureKind, FinishReason, Moment, Rejection, ReplyHeader, Target, TargetId, Usage,
     },
     router::{Call, Decision, GiveUp, Observation, Protection, Ticket},
 };
@@ -34,6 +34,8 @@ pub(super) struct Run<U: Upstream> {
     under_way: Vec<UnderWay>,
     /// Number of the attempt whose answer the caller gets; the last one while none is known.
     serving: Option<u32>,
+    /// Targets of which the trace says why they were passed over.
+    skipped: Vec<TargetId>,
     /// The last failed attempt's name in the journal.
     failed: Option<Label>,
 }
@@ -76,6 +78,7 @@ impl<U: Upstream> Run<U> {
             records: Vec::with_capacity(2),
             under_way: Vec::with_capacity(1),
             serving: None,
+            skipped: Vec::new(),
             failed: None,
         }
     }
@@ -159,6 +162,7 @@ impl<U: Upstream> Run<U> {
         {
             self.span.failover(before, target);
         }
+        self.tell_skipped(ticket, now);
         self.records.push(AttemptRecord {
             number: ticket.attempt(),
             target: Arc::clone(target),
@@ -171,6 +175,20 @@ impl<U: Upstream> Run<U> {
         let span = AttemptSpan::start(&self.span, self.operation, target, reason, ticket.attempt());
         span.goes_to(destination.host.as_deref(), destination.port);
         span
+    }
+
+    /// Has the trace say why the call does not go where its route would first have it; of each target once.
+    fn tell_skipped(&mut self, ticket: Ticket, now: Moment) {
+        if !self.span.is_exported() {
+            return;
+        }
+        let passed_over = self.dispatcher.router().passed_over(&self.call, ticket, now);
+        for (target, why) in passed_over {
+            if !self.skipped.contains(&target.id) {
+                self.span.skipped(&target, why);
+                self.skipped.push(target.id);
+            }
+        }
     }
 
     /// The first content of the answer is here. The attempt that brought it serves; those beside it are given up.

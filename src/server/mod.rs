@@ -45,7 +45,7 @@ use crate::{
     listener::Incoming,
     ops::{self, Ops},
     prober, references, standings,
-    telemetry::{CredentialState, Metrics, RouterView},
+    telemetry::{CredentialState, JournalView, Metrics, RouterView},
     tls::{ServerTls, TlsSettings},
     upstream::{CredentialView, Upstream},
 };
@@ -205,6 +205,9 @@ impl<U: Upstream> Server<U> {
         let stopping = settings.rules.stopping.clone();
         let draining = CancellationToken::new();
         watch_router(&dispatcher);
+        if let Some(trail) = &settings.rules.trail {
+            watch_journal(&settings.metrics, trail.journal());
+        }
         let ops = serve_ops(ops, &dispatcher, &settings, &rules, watching.clone());
         let routes = routes(&dispatcher, &settings, &rules, watching)?;
         let transport = Transport::builder()
@@ -268,6 +271,26 @@ fn watch_router<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>) {
         };
         let credentials = credentials.into_iter().map(state).collect();
         Some(RouterView { at: dispatcher.clock().calendar(snapshot.at), snapshot, credentials })
+    });
+}
+
+/// Has the metrics read how the journal is doing.
+fn watch_journal(metrics: &Metrics, journal: &Journal) {
+    let health = journal.health();
+    metrics.watch_journal(move || {
+        let health = health();
+        JournalView {
+            writable: health.writable,
+            records: health.records,
+            queued: health.queued,
+            lost: health.lost,
+            unrecorded_attempts: health.unrecorded_attempts,
+            failures: health.failures,
+            writes: health.writes,
+            writing_seconds: health.writing.as_secs_f64(),
+            last_checkpoint: Some(health.last_checkpoint_unix_ms).filter(|ms| *ms > 0).map(|ms| ms as f64 / 1000.0),
+            failed_copies: health.failed_copies,
+        }
     });
 }
 

@@ -57,6 +57,9 @@ pub(super) const MAYBE_BILLED: &str = "sealane.attempt.maybe_billed";
 
 /// The event on the server span when a call leaves a failed target.
 pub(super) const FAILOVER_EVENT: &str = "sealane.failover";
+/// The one when it passes over a target that its route would prefer.
+pub(super) const SKIPPED_EVENT: &str = "sealane.target.skipped";
+pub(super) const TARGET: &str = "target";
 pub(super) const FROM: &str = "from";
 pub(super) const TO: &str = "to";
 pub(super) const REASON: &str = "reason";

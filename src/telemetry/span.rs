@@ -155,6 +155,13 @@ impl CallSpan {
         self.span.add_event(names::FAILOVER_EVENT, attributes);
     }
 
+    /// Notes that the call passes over a target that its route would prefer, and why.
+    pub fn skipped(&self, target: &Target, why: &'static str) {
+        let name = format!("{}/{}", target.region, target.deployment);
+        let attributes = vec![KeyValue::new(names::TARGET, name), KeyValue::new(names::REASON, why)];
+        self.span.add_event(names::SKIPPED_EVENT, attributes);
+    }
+
     /// Notes who served the call: the tags an auditor searches for.
     pub fn served(&self, by: &AttemptRecord, failed_over: bool, response_id: Option<&str>) {
         self.metrics.call_served(&by.target, failed_over);

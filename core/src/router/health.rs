@@ -50,6 +50,22 @@ pub enum Overlay {
     },
 }
 
+impl Overlay {
+    /// Every word that [`as_str`](Self::as_str) may give.
+    pub const WORDS: [&str; 5] = ["cooling", "drained", "drifted", "misconfigured", "quarantined"];
+
+    /// A short stable word, for metrics and spans.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cooling { .. } => "cooling",
+            Self::Drained { .. } => "drained",
+            Self::Drifted { .. } => "drifted",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Quarantined { .. } => "quarantined",
+        }
+    }
+}
+
 /// Azure's answers contradict the configuration. Stands until an operator releases the target: an answer that fits again
 /// says nothing of the one that did not.
 #[derive(Clone, Debug)]

@@ -28,6 +28,7 @@ mod health;
 mod open;
 mod operator;
 mod pace;
+mod passed_over;
 mod proving;
 mod resource;
 mod route;

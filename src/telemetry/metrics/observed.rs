@@ -155,14 +155,8 @@ fn standings(target: &TargetView, put: Put<'_>) {
 }
 
 fn overlays(target: &TargetView, put: Put<'_>) {
-    let now = target.overlay.as_ref().map(|overlay| match overlay {
-        Overlay::Cooling { .. } => "cooling",
-        Overlay::Drained { .. } => "drained",
-        Overlay::Drifted { .. } => "drifted",
-        Overlay::Misconfigured { .. } => "misconfigured",
-        Overlay::Quarantined { .. } => "quarantined",
-    });
-    states(target, "overlay", &["cooling", "drained", "drifted", "misconfigured", "quarantined"], now, put);
+    let now = target.overlay.as_ref().map(Overlay::as_str);
+    states(target, "overlay", &Overlay::WORDS, now, put);
 }
 
 fn alarms(view: &RouterView, put: Put<'_>) {

@@ -253,6 +253,46 @@ pub(super) const RELOAD_TIME: Instrument = gauge(
     &[],
     "When a configuration was last taken up, in seconds since 1970; the start counts.",
 );
+pub(super) const AUDIT_WRITABLE: Instrument = gauge(
+    "sealane.audit.writable",
+    "",
+    &[],
+    "Whether the audit journal can be written: 1 or 0. This and the next nine: only where a journal is kept.",
+);
+pub(super) const AUDIT_RECORDS: Instrument =
+    counter("sealane.audit.records", "{record}", &[], "Records written to the audit journal.");
+pub(super) const AUDIT_QUEUED: Instrument =
+    gauge("sealane.audit.queued_records", "{record}", &[], "Records that wait to be written.");
+pub(super) const AUDIT_UNRECORDED: Instrument = counter(
+    "sealane.audit.unrecorded_attempts",
+    "{attempt}",
+    &[],
+    "Attempts that the journal could not record in time; they were not made, unless their policy does without.",
+);
+pub(super) const AUDIT_LOST: Instrument =
+    counter("sealane.audit.lost_records", "{record}", &[], "Other records that found no room in the journal's queue.");
+pub(super) const AUDIT_FAILURES: Instrument =
+    counter("sealane.audit.failures", "{write}", &[], "Writes and fsyncs of the journal that failed.");
+pub(super) const AUDIT_WRITES: Instrument = counter(
+    "sealane.audit.writes",
+    "{write}",
+    &[],
+    "Writes of the journal, each with its fsync; many calls share one.",
+);
+pub(super) const AUDIT_WRITING: Instrument =
+    counter("sealane.audit.writing", "s", &[], "Time that those took: by their number, how long the disk takes.");
+pub(super) const AUDIT_CHECKPOINT: Instrument = gauge(
+    "sealane.audit.last_checkpoint.timestamp",
+    "s",
+    &[],
+    "When the journal's last checkpoint was signed, in seconds since 1970; every minute at the latest.",
+);
+pub(super) const AUDIT_FAILED_COPIES: Instrument = counter(
+    "sealane.audit.failed_checkpoint_copies",
+    "{checkpoint}",
+    &[],
+    "Checkpoints that could not be copied to where `audit.checkpoints` says.",
+);
 pub(super) const BUILD_INFO: Instrument =
     gauge("sealane.build_info", "", &["version", "revision", "rustc"], "Always 1; its attributes say what runs.");
 pub(super) const CPU: Instrument =
@@ -299,6 +339,16 @@ pub const INSTRUMENTS: &[Instrument] = &[
     FAILED_EXPORTS,
     RELOAD_SUCCESSFUL,
     RELOAD_TIME,
+    AUDIT_WRITABLE,
+    AUDIT_RECORDS,
+    AUDIT_QUEUED,
+    AUDIT_UNRECORDED,
+    AUDIT_LOST,
+    AUDIT_FAILURES,
+    AUDIT_WRITES,
+    AUDIT_WRITING,
+    AUDIT_CHECKPOINT,
+    AUDIT_FAILED_COPIES,
     BUILD_INFO,
     CPU,
     RESIDENT,

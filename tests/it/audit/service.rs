@@ -254,6 +254,8 @@ async fn without_a_record_nothing_is_sent_and_it_heals_by_itself() {
         eventually("it heals", async || client.complete(hi()).await.is_ok()).await;
         eventually("load balancers are told", async || ready().await).await;
     }
+    let health = recorded.journal.health()();
+    assert!(health.writable && health.failures >= 3 && health.unrecorded_attempts >= 30, "{health:?}");
     let sent = recorded.service.upstream.seen().len();
     assert_eq!(recorded.told().await, vec!["swedencentral route served"; sent]);
 }

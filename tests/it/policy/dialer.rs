@@ -68,10 +68,16 @@ fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_router_a
     // One that serves a call would pass by the request's own wishes.
     // Parity makes test calls at an operator's word.
     assert_eq!(files_with(".permit_test_call("), ["core/src/router/proving.rs", "src/cli/parity/mod.rs"]);
-    // Every choice asks the call's policy, and what that has become since; `dispatch` asks what to journal.
+    // Every choice asks the call's policy, and what that has become since; `dispatch` asks what to journal, and
+    // `passed_over` why a trace names another target.
     assert_eq!(
         files_with(".permit("),
-        ["core/src/router/choice.rs", "core/src/router/succession.rs", "src/dispatch/mod.rs"]
+        [
+            "core/src/router/choice.rs",
+            "core/src/router/passed_over.rs",
+            "core/src/router/succession.rs",
+            "src/dispatch/mod.rs"
+        ]
     );
 }
 
