@@ -117,7 +117,7 @@ func (s *scripted) CompleteStream(_ *sealanev1.CompleteStreamRequest,
 	return s.failure
 }
 
-func serve(t *testing.T, service *scripted) *Client {
+func serve(t *testing.T, service sealanev1.InferenceServiceServer) *Client {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -38,15 +38,20 @@ func TextOf(reply *sealanev1.CompleteResponse) string {
 func VectorsOf(reply *sealanev1.EmbedResponse) [][]float32 {
 	vectors := make([][]float32, len(reply.GetEmbeddings()))
 	for i, embedding := range reply.GetEmbeddings() {
-		packed := embedding.GetPackedValues()
-		if len(packed) == 0 {
-			vectors[i] = embedding.GetValues()
-			continue
-		}
-		vectors[i] = make([]float32, len(packed)/4)
-		for j := range vectors[i] {
-			vectors[i][j] = math.Float32frombits(binary.LittleEndian.Uint32(packed[4*j:]))
-		}
+		vectors[i] = vectorOf(embedding)
 	}
 	return vectors
+}
+
+// vectorOf is the vector in whichever encoding it came.
+func vectorOf(embedding *sealanev1.Embedding) []float32 {
+	packed := embedding.GetPackedValues()
+	if len(packed) == 0 {
+		return embedding.GetValues()
+	}
+	vector := make([]float32, len(packed)/4)
+	for i := range vector {
+		vector[i] = math.Float32frombits(binary.LittleEndian.Uint32(packed[4*i:]))
+	}
+	return vector
 }

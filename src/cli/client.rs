@@ -51,6 +51,11 @@ impl Client {
         Ok(Connection { channel, authorization, timeout: Duration::from_secs(self.timeout) })
     }
 
+    /// Longest wait, whatever is waited for.
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
     fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, Failure> {
         let token = match &self.token_file {
             Some(path) => fs::read_to_string(path)

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod embed;
 mod healthcheck;
+mod ingest;
 mod json;
 mod operator;
 mod outcome;
@@ -100,6 +101,7 @@ enum Verb {
     Simulate(simulate::Simulate),
     Complete(complete::Complete),
     Embed(embed::Embed),
+    Ingest(ingest::Ingest),
     Status(status::Status),
     Drain(operator::Drain),
     Release(operator::Release),
@@ -122,6 +124,7 @@ pub fn run() -> ExitCode {
         Verb::Simulate(simulate) => simulate.run(options.output),
         Verb::Complete(complete) => wait(complete.run(options)),
         Verb::Embed(embed) => wait(embed.run(options)),
+        Verb::Ingest(ingest) => wait(ingest.run(options)),
         Verb::Status(status) => wait(status.run(options)),
         Verb::Drain(drain) => wait(drain.run(options)),
         Verb::Release(release) => wait(release.run(options)),

@@ -136,7 +136,7 @@ impl Running {
     fn next_answer(&mut self) -> Option<pb::EmbedStreamResponse> {
         let (items, answers) = self.answers.as_mut()?;
         match items.next() {
-            Some(item) => Some(encode_embed_stream::answer(answers.region.as_ref(), item, self.encoding)),
+            Some(item) => Some(encode_embed_stream::answer(answers, item, self.encoding)),
             None => {
                 self.answers = None;
                 None

@@ -10,20 +10,22 @@ use super::{
     Embedding, encode,
     pb::{self, embed_item_result::Outcome, embed_stream_response::Event},
 };
-use crate::dispatch::{IngestSummary, ItemAnswer};
+use crate::dispatch::{Answers, IngestSummary, ItemAnswer};
 
 /// One item's answer.
 pub(super) fn answer(
-    region: Option<&Arc<str>>,
+    answers: &Answers,
     (id, answer): ItemAnswer,
     encoding: pb::VectorEncoding,
 ) -> pb::EmbedStreamResponse {
+    let stated = |name: &Option<Arc<str>>| name.as_ref().map(|name| name.to_string()).unwrap_or_default();
+    let embedding_space = if answer.is_ok() { stated(&answers.space) } else { String::new() };
     let outcome = match answer {
         Ok(vector) => Outcome::Embedding(embedding(vector, encoding)),
         Err(fault) => Outcome::Error(error(fault)),
     };
-    let region = region.map(|region| region.to_string()).unwrap_or_default();
-    let result = pb::EmbedItemResult { id: id.to_string(), outcome: Some(outcome), region };
+    let region = stated(&answers.region);
+    let result = pb::EmbedItemResult { id: id.to_string(), outcome: Some(outcome), region, embedding_space };
     pb::EmbedStreamResponse { event: Some(Event::Result(result)) }
 }
 

@@ -55,6 +55,10 @@ class Region:
             rule["deployment"] = deployment
         self._ask("POST", "faults", rule)
 
+    def recover(self) -> None:
+        """Ends all faults."""
+        self._ask("DELETE", "faults")
+
     def state(self) -> dict[str, Any]:
         return self._ask("GET", "state")
 

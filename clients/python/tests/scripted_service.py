@@ -26,6 +26,7 @@ class ScriptedService(inference_pb2_grpc.InferenceServiceServicer, region_pb2_gr
         self.metadata: dict[str, Any] = {}
         self.complete: Callable[[grpc.ServicerContext], Any] = lambda _: inference_pb2.CompleteResponse()
         self.stream: Callable[[grpc.ServicerContext], Iterator[Event]] = lambda _: iter(())
+        self.embed_stream: Callable[[Iterator[Any], Any], Iterator[Any]] = lambda requests, _: iter(())
         self.embed: Callable[[grpc.ServicerContext], Any] = lambda _: inference_pb2.EmbedResponse()
 
     def _keep(self, request: Message, context: grpc.ServicerContext) -> None:
@@ -43,6 +44,9 @@ class ScriptedService(inference_pb2_grpc.InferenceServiceServicer, region_pb2_gr
     def Embed(self, request: Any, context: Any) -> Any:
         self._keep(request, context)
         return self.embed(context)
+
+    def EmbedStream(self, requests: Any, context: Any) -> Any:
+        yield from self.embed_stream(requests, context)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ pub type ItemAnswer = (Arc<str>, Result<Vector, ItemFault>);
 pub struct Answers {
     /// Configured region that served or refused them; `None`: no region was asked.
     pub region: Option<Arc<str>>,
+    /// Embedding space of their vectors; `None`: none of the ingestion has one yet.
+    pub space: Option<Arc<str>>,
     /// Each exactly once.
     pub items: Vec<ItemAnswer>,
     pub(super) _receipt: Receipt,

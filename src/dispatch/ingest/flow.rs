@@ -327,7 +327,8 @@ where
         self.summary.failed += (items.len() - embedded) as u64;
         self.summary.duration = self.dispatcher.clock.now().since(self.started);
         let receipt = Receipt { taken: Taken { items: items.len(), vector_bytes }, tell: self.receipts.clone() };
-        self.outbox.push_back(Answers { region, items, _receipt: receipt });
+        let space = self.summary.space.clone();
+        self.outbox.push_back(Answers { region, space, items, _receipt: receipt });
     }
 
     fn hand_on(&mut self) {

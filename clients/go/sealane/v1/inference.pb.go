@@ -3658,9 +3658,12 @@ type EmbedItemResult struct {
 	//	*EmbedItemResult_Error
 	Outcome isEmbedItemResult_Outcome `protobuf_oneof:"outcome"`
 	// Configured Azure region that served or refused it.
-	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Region string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	// Names the embedding space of the vector, so that it is known before the summary and over broken streams; empty
+	// with an error.
+	EmbeddingSpace string `protobuf:"bytes,5,opt,name=embedding_space,json=embeddingSpace,proto3" json:"embedding_space,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *EmbedItemResult) Reset() {
@@ -3728,6 +3731,13 @@ func (x *EmbedItemResult) GetError() *EmbedItemError {
 func (x *EmbedItemResult) GetRegion() string {
 	if x != nil {
 		return x.Region
+	}
+	return ""
+}
+
+func (x *EmbedItemResult) GetEmbeddingSpace() string {
+	if x != nil {
+		return x.EmbeddingSpace
 	}
 	return ""
 }
@@ -4206,12 +4216,13 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\x13EmbedStreamResponse\x125\n" +
 	"\x06result\x18\x01 \x01(\v2\x1b.sealane.v1.EmbedItemResultH\x00R\x06result\x124\n" +
 	"\asummary\x18\x02 \x01(\v2\x18.sealane.v1.EmbedSummaryH\x00R\asummaryB\a\n" +
-	"\x05event\"\xaf\x01\n" +
+	"\x05event\"\xd8\x01\n" +
 	"\x0fEmbedItemResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
 	"\tembedding\x18\x02 \x01(\v2\x15.sealane.v1.EmbeddingH\x00R\tembedding\x122\n" +
 	"\x05error\x18\x03 \x01(\v2\x1a.sealane.v1.EmbedItemErrorH\x00R\x05error\x12\x16\n" +
-	"\x06region\x18\x04 \x01(\tR\x06regionB\t\n" +
+	"\x06region\x18\x04 \x01(\tR\x06region\x12'\n" +
+	"\x0fembedding_space\x18\x05 \x01(\tR\x0eembeddingSpaceB\t\n" +
 	"\aoutcome\"B\n" +
 	"\x0eEmbedItemError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +

@@ -12,6 +12,7 @@ from importlib import metadata as _metadata
 from sealane.aio import AsyncClient
 from sealane.channel import Tls
 from sealane.client import Client
+from sealane.embed_many import AsyncIngestion, Ingestion
 from sealane.errors import (
     CallCancelledError,
     DeadlineExceededError,
@@ -30,6 +31,7 @@ from sealane.errors import (
     Violation,
     from_rpc_error,
 )
+from sealane.ingestion import EmbeddedItem, IngestionSummary, ItemError, ItemsFailedError
 from sealane.replies import as_array, as_lists, text_of
 from sealane.streams import AsyncCompletionStream, CompletionStream
 from sealane.workflow import Workflow
@@ -39,13 +41,19 @@ __version__ = _metadata.version("sealane")
 __all__ = [
     "AsyncClient",
     "AsyncCompletionStream",
+    "AsyncIngestion",
     "CallCancelledError",
     "Client",
     "CompletionStream",
     "DeadlineExceededError",
+    "EmbeddedItem",
     "FailedPreconditionError",
+    "Ingestion",
+    "IngestionSummary",
     "InternalError",
     "InvalidRequestError",
+    "ItemError",
+    "ItemsFailedError",
     "MessageTooLargeError",
     "NoEligibleRegionError",
     "NotFoundError",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 import grpc
 import grpc.aio
 from typing_extensions import Self, Unpack
 
 from sealane.channel import CallMetadata, Tls, Token, connection, default_timeouts
+from sealane.embed_many import AsyncIngestion
 from sealane.errors import from_rpc_error
+from sealane.ingestion import GivenItem, Ledger, Patience
+from sealane.progress import Bar, Progress
 from sealane.requests import (
     CompleteParameters,
     EmbedParameters,
@@ -19,6 +22,7 @@ from sealane.requests import (
     Routing,
     complete_request,
     embed_request,
+    embed_stream_open,
     watch_request,
 )
 from sealane.streams import AsyncCompletionStream
@@ -128,6 +132,29 @@ class AsyncClient:
         if workflow is not None:
             workflow.remember(reply.served_by)
         return reply
+
+    def embed_many(
+        self,
+        items: Iterable[GivenItem] | AsyncIterable[GivenItem],
+        *,
+        model: str,
+        dimensions: int | None = None,
+        routing: Routing | None = None,
+        workflow: Workflow | None = None,
+        metadata: CallMetadata = (),
+        end_user_id: str = "",
+        progress: Progress = None,
+        reconnect_for: float = 300.0,
+    ) -> AsyncIngestion:
+        """As `Client.embed_many`, for `async for`; `items` may be an async iterable too."""
+        if isinstance(items, str):
+            raise TypeError("items: one text was given; put it into a list")
+        opening = embed_stream_open(model, dimensions, end_user_id, routing, workflow)
+
+        def call(requests: AsyncIterator[inference_pb2.EmbedStreamRequest]) -> Any:
+            return self.inference.EmbedStream(requests, metadata=self.metadata(metadata))
+
+        return AsyncIngestion(call, Ledger(opening, workflow), items, Patience(reconnect_for), Bar(progress, items))
 
     async def region_status(
         self, *, region: str = "", model: str = "", timeout: float | None = None, metadata: CallMetadata = ()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import Any
 
 import grpc
 from typing_extensions import Self, Unpack
 
 from sealane.channel import CallMetadata, Tls, Token, connection, default_timeouts
+from sealane.embed_many import Ingestion
 from sealane.errors import from_rpc_error
+from sealane.ingestion import GivenItem, Ledger, Patience
+from sealane.progress import Bar, Progress
 from sealane.requests import (
     CompleteParameters,
     EmbedParameters,
@@ -17,6 +21,7 @@ from sealane.requests import (
     Routing,
     complete_request,
     embed_request,
+    embed_stream_open,
     watch_request,
 )
 from sealane.streams import CompletionStream
@@ -127,6 +132,35 @@ class Client:
         if workflow is not None:
             workflow.remember(reply.served_by)
         return reply
+
+    def embed_many(
+        self,
+        items: Iterable[GivenItem],
+        *,
+        model: str,
+        dimensions: int | None = None,
+        routing: Routing | None = None,
+        workflow: Workflow | None = None,
+        metadata: CallMetadata = (),
+        end_user_id: str = "",
+        progress: Progress = None,
+        reconnect_for: float = 300.0,
+    ) -> Ingestion:
+        """Vectors for any number of texts, as they finish: iterate the result, or ask it for one `array()`.
+
+        `items`: texts, or pairs of an id and a text; taken lazily, so a generator of millions is fine. An item that is
+        refused has its answer too: `error` of its `EmbeddedItem`. `progress`: a function such as `tqdm.update`, or
+        True. `reconnect_for`: seconds to go on trying while there is no connection; an outage of every region is waited
+        out by the service. Streams yield to interactive calls unless `routing` has another `priority`.
+        """
+        if isinstance(items, str):
+            raise TypeError("items: one text was given; put it into a list")
+        opening = embed_stream_open(model, dimensions, end_user_id, routing, workflow)
+
+        def call(requests: Iterator[inference_pb2.EmbedStreamRequest]) -> Any:
+            return self.inference.EmbedStream(requests, metadata=self.metadata(metadata))
+
+        return Ingestion(call, Ledger(opening, workflow), items, Patience(reconnect_for), Bar(progress, items))
 
     def region_status(
         self, *, region: str = "", model: str = "", timeout: float | None = None, metadata: CallMetadata = ()

@@ -101,6 +101,21 @@ def embed_request(
     )
 
 
+def embed_stream_open(
+    model: str, dimensions: int | None, end_user_id: str, routing: Routing | None, workflow: Workflow | None
+) -> inference_pb2.EmbedStreamOpen:
+    """The first message of an ingestion; vectors come as bytes."""
+    return _build(
+        inference_pb2.EmbedStreamOpen,
+        "",
+        model=model,
+        dimensions=dimensions,
+        encoding=inference_pb2.VECTOR_ENCODING_FLOAT32_LE_BYTES,
+        end_user_id=end_user_id,
+        routing=_routing(routing, workflow),
+    )
+
+
 def watch_request(region: str, model: str, max_interval: float | None) -> region_pb2.WatchRegionStatusRequest:
     """A `WatchRegionStatusRequest`; `max_interval` in seconds."""
     request = region_pb2.WatchRegionStatusRequest(region=region, model=model)

@@ -618,16 +618,18 @@ class EmbedStreamResponse(_message.Message):
     def __init__(self, result: _Optional[_Union[EmbedItemResult, _Mapping]] = ..., summary: _Optional[_Union[EmbedSummary, _Mapping]] = ...) -> None: ...
 
 class EmbedItemResult(_message.Message):
-    __slots__ = ("id", "embedding", "error", "region")
+    __slots__ = ("id", "embedding", "error", "region", "embedding_space")
     ID_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_SPACE_FIELD_NUMBER: _ClassVar[int]
     id: str
     embedding: Embedding
     error: EmbedItemError
     region: str
-    def __init__(self, id: _Optional[str] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., error: _Optional[_Union[EmbedItemError, _Mapping]] = ..., region: _Optional[str] = ...) -> None: ...
+    embedding_space: str
+    def __init__(self, id: _Optional[str] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., error: _Optional[_Union[EmbedItemError, _Mapping]] = ..., region: _Optional[str] = ..., embedding_space: _Optional[str] = ...) -> None: ...
 
 class EmbedItemError(_message.Message):
     __slots__ = ("reason", "message")
