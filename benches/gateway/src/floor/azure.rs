@@ -212,7 +212,7 @@ pub(super) fn answers(ids: Vec<String>, reply: pb::EmbedResponse) -> Vec<Result<
     };
     let results = ids.into_iter().zip(reply.embeddings).map(|(id, embedding)| {
         let outcome = Some(Outcome::Embedding(embedding));
-        Event::Result(pb::EmbedItemResult { id, outcome, region: String::new() })
+        Event::Result(pb::EmbedItemResult { id, outcome, ..Default::default() })
     });
     let events = results.chain([Event::Summary(summary)]);
     events.map(|event| Ok(pb::EmbedStreamResponse { event: Some(event) })).collect()
