@@ -43,7 +43,7 @@ fn with_maps(text: &str) -> pb::CompleteRequest {
     pb::CompleteRequest {
         messages: vec![user(text)],
         metadata: (0..16).map(|at| (format!("key-{at}"), format!("value-{at}"))).collect(),
-        logit_bias: (0..16).map(|token| (token * 7 % 16, 0.5)).collect(),
+        logit_bias: (0..16).map(|token| (token * 7 % 16, 2.0)).collect(),
         ..hi()
     }
 }
