@@ -128,6 +128,38 @@ fn where_quota_is_short_everywhere_calls_wait_for_the_soonest_or_hear_of_it() {
 }
 
 #[test]
+fn who_has_little_time_waits_for_at_most_half_of_it() {
+    for (tokens, expected) in [(200, "wait 2000"), (201, "throttled 2010")] {
+        let mut router = world(&[super::quota::tokens(6000)]);
+        offer(&mut router, 6000, Interactive, at(0));
+        let terms = CallTerms { prompt_tokens: tokens, ..terms(&router, at(4)) };
+        assert_eq!(tell(&router.choose(&mut Call::new(terms, at(0)), at(0)), at(0)), expected);
+    }
+}
+
+#[test]
+fn who_waits_goes_elsewhere_if_the_target_has_left_meanwhile() {
+    let mut router = world(&[tokens(6000), UNKNOWN]);
+    offer(&mut router, 6000, Interactive, at(0));
+    let mut waiting = call(&router, 100, Interactive, at(0));
+    assert_eq!(tell(&router.choose(&mut waiting, at(0)), at(0)), "wait 1000");
+    let selector = Selector { region: Some("swc".into()), ..Selector::default() };
+    router.drain(&selector, at(600), &"maintenance".into(), at(0));
+    assert_eq!(tell(&router.choose(&mut waiting, at(1)), at(1)), "weu route");
+}
+
+#[test]
+fn one_that_waits_for_its_hold_helps_out_while_the_good_ones_are_short() {
+    for (proofs, expected) in [(0, "wait 3000"), (1, "swc route")] {
+        let mut router = world(&[UNKNOWN, tokens(6000)]);
+        let machine = Machine::restored(1, secs(60), at(0), at(0), &router.thresholds);
+        router.health[0].machine = Machine { phase: Phase::Out { hold_until: at(60), proofs }, ..machine };
+        assert_eq!(offer(&mut router, 6000, Interactive, at(0)), "weu route");
+        assert_eq!(offer(&mut router, 300, Interactive, at(0)), expected, "{proofs} proofs");
+    }
+}
+
+#[test]
 fn work_that_can_wait_does_so_for_half_its_time_where_nothing_else_is_left() {
     let mut router = world(&[tokens(6000)]);
     offer(&mut router, 4800, Interactive, at(0));
