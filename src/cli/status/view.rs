@@ -475,7 +475,7 @@ last changes
     fn what_keeps_a_target_from_serving_comes_first() {
         console::set_colors_enabled(false);
         use pb::{
-            Overlay::{self, Cooling, Drained, Misconfigured, Quarantined},
+            Overlay::{self, Cooling, Drained, Drifted, Misconfigured, Quarantined},
             Standing::{self, Out, Returning, Serving, Suspected},
         };
         for (standing, overlay, expected) in [
@@ -488,11 +488,27 @@ last changes
             (Out, Drained, "◌ drained"),
             (Serving, Quarantined, "✕ quarantined"),
             (Out, Quarantined, "✕ quarantined"),
+            (Serving, Drifted, "✕ drifted"),
             (Standing::Unspecified, Overlay::Unspecified, "? unspecified"),
         ] {
             let target = pb::TargetState { overlay: overlay.into(), ..target("swc", 1, standing) };
             assert_eq!(state(&target), expected, "{standing:?} {overlay:?}");
         }
+    }
+
+    #[test]
+    fn a_drifted_target_says_why_in_numbers() {
+        console::set_colors_enabled(false);
+        let serving = target("swc", 1, pb::Standing::Serving);
+        let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let drifted = pb::TargetState {
+            overlay: pb::Overlay::Drifted.into(),
+            drift_reason: "its vectors have 1536 numbers, not 3072".into(),
+            drifted_since_time: at(100),
+            ..serving
+        };
+        let told = details(&drifted, at(130).as_ref());
+        assert_eq!(told[0].trim(), "why    its vectors have 1536 numbers, not 3072, for 30s");
     }
 
     #[test]
