@@ -8,7 +8,7 @@ use crate::{clock::Clock, identity::Callers, secret::Rotation, tls::ServerTls};
 
 /// How often the files are looked at. They are small, and comparing their content misses no change, whatever the file
 /// system says of times.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Everything that proves who somebody is, towards callers and of callers.
 #[derive(Clone)]

@@ -169,7 +169,7 @@ impl<U: Upstream> Server<U> {
         Ok(Self { rules, listener, ops, dispatcher: Arc::new(dispatcher), tls: tls.map(Arc::new), settings })
     }
 
-    /// Certificates, tokens and keys, for whoever knows that they changed. The service looks for itself every 5 s.
+    /// Certificates, tokens and keys, for whoever knows that they changed. The service looks for itself every 2 s.
     pub fn credentials(&self) -> Credentials {
         let (rules, dispatcher) = (Arc::clone(&self.rules), Arc::clone(&self.dispatcher));
         let callers = move || Arc::clone(rules.get().gate.callers());

@@ -88,3 +88,26 @@ async fn a_virtual_machine_asks_its_metadata_service() {
         assert_eq!(*world.asked.lock().unwrap(), [format!("{url}{id}")]);
     }
 }
+
+#[tokio::test]
+async fn a_changed_configuration_keeps_the_tokens_of_identities_that_stay() {
+    let world = World::start(3600);
+    let resource = |name: &str, identity| ResourceSettings { name: name.into(), ..world.resource(identity, dated()) };
+    let azure = world.azure(vec![resource("one", client_secret())]);
+    azure.models(0, patient().total).await.unwrap();
+    let moved =
+        ResourceSettings { connect_timeout: std::time::Duration::from_secs(3), ..resource("one", client_secret()) };
+    let other = Identity::Managed(Some(UserAssigned::Client("other".into())));
+    let successors = azure.prepare(vec![resource("new", other), moved]).unwrap();
+    assert_eq!(successors.places, [1, 0]);
+    azure.succeed(successors);
+    for index in [0, 1] {
+        azure.models(index, patient().total).await.unwrap();
+    }
+    assert_eq!(world.identity.requests(), 2, "one for each identity");
+    let names: Vec<_> = azure.credentials().into_iter().map(|view| view.resource.to_string()).collect();
+    assert_eq!(names, ["new", "one"]);
+    // What left the configuration is not looked after any more.
+    azure.succeed(azure.prepare(vec![resource("new", client_secret())]).unwrap());
+    assert_eq!(azure.credentials().len(), 1);
+}
