@@ -121,6 +121,24 @@ fn the_example_states_the_real_defaults() {
 }
 
 #[test]
+fn extra_params_cannot_repeat_what_the_service_writes() {
+    let model = |param: &str| {
+        SMALL.replacen("  - name: gpt-4o\n", &format!("  - name: gpt-4o\n    extra_params: [{param}]\n"), 1)
+    };
+    assert_eq!(read(&model("store, service_tier")).unwrap().extra_params[0].1, ["store", "service_tier"]);
+    for (param, why) in [
+        ("stream", "the service decides how Azure answers"),
+        ("messages", "requests have a field of that name"),
+        ("model", "the router chooses the deployment"),
+        ("max_tokens", "requests have the field `max_output_tokens` instead"),
+        ("data_sources", "a store that no policy knows"),
+    ] {
+        let wrong = read(&model(param)).unwrap_err().to_string();
+        assert!(wrong.contains(&format!("`{param}` cannot be among `extra_params`")) && wrong.contains(why), "{wrong}");
+    }
+}
+
+#[test]
 fn a_small_file_becomes_settings_and_routes() {
     let config = read(SMALL).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:50051");

@@ -6,7 +6,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use sealane::{
-    azure::{Azure, PathStyle},
+    azure::{Azure, PathStyle, RESERVED_PARAMS},
     upstream::{AttemptOrder, TraceContext, Upstream as _},
 };
 use sealane_core::domain::{
@@ -232,11 +232,11 @@ async fn send(azure: &Azure, request: &ChatRequest, streamed: bool) {
 }
 
 /// One field of a request: how it is set, and what it must become in the body.
-type Field = (fn(&mut ChatRequest), Value);
+pub(super) type Field = (fn(&mut ChatRequest), Value);
 
 const SCHEMA: &str = r#"{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}"#;
 
-fn fields() -> Vec<Field> {
+pub(super) fn fields() -> Vec<Field> {
     fn say(role: Role, text: &str) -> sealane_core::domain::Message {
         message(role, vec![Part::Text(text.into())])
     }
@@ -411,6 +411,10 @@ async fn every_field_goes_where_azure_expects_it() {
                     expected_members.insert("stream_options".into(), json!({"include_usage": true}));
                 }
                 assert_eq!(sent.json(), expected);
+                // What the adapter writes, no extra parameter may repeat.
+                for name in expected.as_object().unwrap().keys() {
+                    assert!(RESERVED_PARAMS.iter().any(|(reserved, _)| reserved == name), "{name}");
+                }
             }
         }
     }

@@ -46,6 +46,24 @@ async fn what_callers_are_told_when_every_region_fails_the_same_way() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_azure_refuses_is_told_by_the_callers_field() {
+    for (param, field) in [
+        (Some("max_tokens"), "max_output_tokens"),
+        (Some("tools[1].function.parameters"), "tools[1].function.parameters_json_schema"),
+        (Some("temperature"), "temperature"),
+        (None, ""),
+    ] {
+        let code = Some("unsupported_parameter".to_owned());
+        let rejection = Rejection::Invalid { code, param: param.map(Into::into) };
+        let details = error_when_both(FailureKind::Rejected(rejection)).await.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations[0].field, field);
+        let facts = &details.error_info().unwrap().metadata;
+        assert_eq!((facts["field"].as_str(), facts["upstreamCode"].as_str()), (field, "unsupported_parameter"));
+        assert_eq!(facts.get("upstreamParam").map(String::as_str), param);
+    }
+}
+
+#[tokio::test]
 async fn a_refused_request_is_never_sent_to_another_region() {
     let blocked = FailureKind::Rejected(Rejection::PromptBlocked { categories: vec!["hate".into(), "sexual".into()] });
     let service = Service::start(Scripted::default().with(P, [Fails(blocked)])).await;
