@@ -11,6 +11,7 @@ mod faults;
 mod grpc;
 mod identity;
 mod ingest;
+mod ingest_cli;
 mod layers;
 mod metrics;
 mod policy;
