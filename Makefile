@@ -34,7 +34,7 @@ docker: ## Build the container image sealane:latest
 # --- Test ----------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: test-rust test-clients ## Run the Rust, Python and Go suites
+test: test-rust test-clients test-examples ## Run the Rust, Python and Go suites
 
 .PHONY: test-rust
 test-rust: ## Run the Rust suites: unit, integration and doc tests
@@ -45,9 +45,15 @@ faults: ## Run the fault catalogue on real sockets, with the rows that take minu
 	$(CARGO) test --locked --test it faults:: -- --include-ignored --nocapture --test-threads=2
 
 .PHONY: test-clients
-test-clients: ## Run the Python and Go clients against the real server
+test-clients: ## Run the Python and Go clients against the real server, and the openai SDK against the simulator
 	$(CARGO) build --locked --bin sealane
 	scripts/test-clients.sh
+	scripts/test-openai.sh
+
+.PHONY: test-examples
+test-examples: ## Run the knowledge engine's tests: both of its workflows survive the primary's death
+	$(CARGO) build --locked --bin sealane
+	scripts/test-examples.sh
 
 .PHONY: acceptance-jaeger
 acceptance-jaeger: ## Find a failover of traced Python and Go clients in a real Jaeger, built once with Go (not part of CI)

@@ -18,6 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".sealane.v1.CompleteStreamRequest", "crate::grpc::pb::CompleteRequest")
         // Packed floats and bytes are the same on the wire: vectors pass through without being parsed.
         .extern_path(".sealane.v1.Embedding", "crate::grpc::Embedding")
+        // Sorted, so that the journal's MAC of a request is the same wherever it is computed.
+        .btree_map(".sealane.v1.CompleteRequest")
         // Once in a stream; the deltas between them should not be moved about as if they were as large.
         .boxed(".sealane.v1.CompleteStreamResponse.event.start")
         .boxed(".sealane.v1.CompleteStreamResponse.event.end")

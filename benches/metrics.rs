@@ -32,7 +32,7 @@ fn record() -> AttemptRecord {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         version: None,
-        embedding_space: "".into(),
+        embedding_space: None,
         claims: sealane_core::domain::Claims::default(),
     };
     AttemptRecord {

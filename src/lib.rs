@@ -16,6 +16,7 @@ mod in_force;
 mod listener;
 pub mod ops;
 pub mod prober;
+pub mod references;
 pub mod secret;
 pub mod server;
 pub mod simulator;

@@ -28,6 +28,13 @@ use crate::{
 /// Longest handshake: longer ones are stalled, or meant to be.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
+/// Longest wait for HTTP/2's first words after that: whoever only holds a connection open gives it back. From then on
+/// HTTP/2's own pings find who is gone.
+const FIRST_WORDS: Duration = Duration::from_secs(10);
+
+/// Bytes of HTTP/2's connection preface (RFC 9113, section 3.4).
+const PREFACE_BYTES: usize = 24;
+
 /// Handshakes at the same time. Beyond them connections are closed at once, so that a flood cannot pile up.
 const MOST_HANDSHAKES: usize = 1024;
 
@@ -73,7 +80,7 @@ impl Incoming {
         };
         prepare(&stream);
         let peer = Peer { address: Some(address), certificate: None };
-        let Some(tls) = &self.tls else { return Some(Connection { socket: Socket::Plain(stream), peer }) };
+        let Some(tls) = &self.tls else { return Some(Connection::new(Socket::Plain(stream), peer)) };
         if self.handshakes.len() < self.most_handshakes {
             self.handshakes.spawn(handshake(stream, peer, Arc::clone(tls)));
         } else {
@@ -131,7 +138,7 @@ async fn handshake(stream: TcpStream, peer: Peer, tls: Arc<ServerTls>) -> Option
     match timeout(HANDSHAKE, accepted).await {
         Ok(Ok(stream)) => {
             let certificate = tls.peer_certificate(stream.get_ref().1).map(Arc::new);
-            Some(Connection { socket: Socket::Tls(Box::new(stream)), peer: Peer { certificate, ..peer } })
+            Some(Connection::new(Socket::Tls(Box::new(stream)), Peer { certificate, ..peer }))
         }
         Ok(Err(error)) => {
             debug!(%error, "a TLS handshake failed");
@@ -148,6 +155,30 @@ async fn handshake(stream: TcpStream, peer: Peer, tls: Arc<ServerTls>) -> Option
 pub(crate) struct Connection {
     socket: Socket,
     peer: Peer,
+    /// Until its first words are here.
+    silence: Option<Silence>,
+}
+
+/// How long a connection may still take for its first words.
+struct Silence {
+    missing: usize,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    fn new(socket: Socket, peer: Peer) -> Self {
+        let silence = Silence { missing: PREFACE_BYTES, over: Box::pin(sleep(FIRST_WORDS)) };
+        Self { socket, peer, silence: Some(silence) }
+    }
+}
+
+impl Socket {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
 }
 
 enum Socket {
@@ -165,10 +196,17 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.socket {
-            Socket::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        let before = buffer.filled().len();
+        let read = self.socket.poll_read(cx, buffer);
+        let Some(silence) = &mut self.silence else { return read };
+        silence.missing = silence.missing.saturating_sub(buffer.filled().len() - before);
+        if silence.missing == 0 {
+            self.silence = None;
+        } else if read.is_pending() {
+            ready!(silence.over.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        read
     }
 }
 
@@ -257,6 +295,27 @@ mod tests {
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
         let still_open = timeout(Duration::from_millis(50), stalled[0].read(&mut [0])).await;
         assert!(still_open.is_err(), "{still_open:?}");
+    }
+
+    /// Read as a server would; time is paused and passes by itself while nothing else happens.
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_only_dribbles_is_let_go_and_who_has_spoken_may_be_silent() {
+        use tokio::io::AsyncWriteExt as _;
+        for (words, expected) in [(0, Some(10)), (PREFACE_BYTES - 1, Some(10)), (PREFACE_BYTES, None)] {
+            let (mut incoming, address) = incoming(None).await;
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let mut connection = incoming.next().await.unwrap().unwrap();
+            let start = tokio::time::Instant::now();
+            client.write_all(&vec![b'x'; words]).await.unwrap();
+            let mut heard = vec![0; words];
+            connection.read_exact(&mut heard).await.unwrap();
+            let silent = timeout(FIRST_WORDS * 6, connection.read(&mut [0])).await;
+            let ended = silent.ok().map(|read| {
+                assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+                start.elapsed().as_secs()
+            });
+            assert_eq!(ended, expected, "{words} bytes");
+        }
     }
 
     /// tonic's own loop ends the service when descriptors run out.

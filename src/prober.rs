@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use sealane_core::{
     domain::{
         AttemptLimits, BadResponse, ChatEvent, ChatRequest, EmbedRequest, Evidence, Failure, FailureKind, Message,
-        ModelKind, Part, Role, Silence, Target,
+        ModelKind, Part, REFERENCE_TEXT, Role, Silence, Target,
     },
     router::{TestKind, TestOrder, TestResult},
 };
@@ -20,7 +20,7 @@ use crate::{
     upstream::{AttemptOrder, TestCall, TraceContext, Upstream},
 };
 
-/// The same words in every test call, for ever: no caller's data, nothing to filter, a few tokens.
+/// The same words in every test call of chat, for ever: no caller's data, nothing to filter, a few tokens.
 const NEUTRAL_TEXT: &str = "Reply with the word ready.";
 
 /// Output tokens of a deep call. One token would do, but some models refuse so small a cap (BerriAI/litellm#26987).
@@ -86,7 +86,7 @@ async fn run<U: Upstream>(dispatcher: &Dispatcher<U>, order: &TestOrder) -> (Tes
                 Ok(Passed { first_content: started.elapsed(), ..Passed::default() })
             }
             (TestKind::Deep, ModelKind::Chat) => chat(dispatcher, &attempt, started).await,
-            (TestKind::Deep, ModelKind::Embedding) => embed(upstream, &attempt, started).await,
+            (TestKind::Deep, ModelKind::Embedding) => embed(dispatcher, &attempt, started).await,
         }
     });
     match answer.await {
@@ -126,11 +126,22 @@ async fn chat<U: Upstream>(
     Ok(Passed { first_content: first_content.ok_or_else(nothing)?, tokens, evidence: answer.evidence })
 }
 
-async fn embed<U: Upstream>(upstream: &U, order: &AttemptOrder, started: Instant) -> Result<Passed, Failure> {
-    let request = EmbedRequest { inputs: vec![NEUTRAL_TEXT.to_owned()], ..EmbedRequest::default() };
-    let reply = upstream.embed(order, &request).await?;
-    let tokens = reply.usage.total_tokens;
-    Ok(Passed { first_content: started.elapsed(), tokens, evidence: reply.evidence })
+/// Whoever answers with vectors of another space is alive; whether it may serve is for the comparison to say.
+async fn embed<U: Upstream>(
+    dispatcher: &Dispatcher<U>,
+    order: &AttemptOrder,
+    started: Instant,
+) -> Result<Passed, Failure> {
+    let request = EmbedRequest { inputs: vec![REFERENCE_TEXT.to_owned()], ..EmbedRequest::default() };
+    let (said, tokens, evidence) = match dispatcher.upstream().embed(order, &request).await {
+        Ok(mut reply) => (reply.vectors.pop().map(Ok), reply.usage.total_tokens, reply.evidence),
+        Err(Failure { kind: FailureKind::OtherSpace(drift), evidence, .. }) => (Some(Err(drift)), 0, *evidence),
+        Err(failure) => return Err(failure),
+    };
+    if let Some(said) = said {
+        dispatcher.compared(order.target.target(), said);
+    }
+    Ok(Passed { first_content: started.elapsed(), tokens, evidence })
 }
 
 fn question(target: &Target) -> &'static ChatRequest {

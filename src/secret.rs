@@ -122,6 +122,12 @@ impl Secret {
         &self.origin
     }
 
+    /// Whether both are the same secret, now and after every rotation: kept in the same file or, where they cannot
+    /// change, holding the same.
+    pub fn is_same_source(&self, other: &Self) -> bool {
+        self.origin == other.origin && (self.origin.file.is_some() || self.same(other))
+    }
+
     /// Whether both hold the same.
     pub fn same(&self, other: &Self) -> bool {
         self.expose() == other.expose()
@@ -130,11 +136,6 @@ impl Secret {
     /// The secret.
     pub fn expose(&self) -> &str {
         self.text.expose_secret()
-    }
-
-    /// The secret, for whoever does not care where it comes from.
-    pub fn into_text(self) -> SecretString {
-        self.text
     }
 }
 

@@ -1,11 +1,13 @@
 //! One attempt against one permitted target: what `dispatch` asks for and `azure` (or a script in a test) answers.
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use sealane_core::{
-    domain::{AttemptLimits, ChatEvent, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure},
+    domain::{AttemptLimits, ChatEvent, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, Target},
     policy::PermittedTarget,
 };
+
+use crate::secret::Rotation;
 
 /// Makes attempts. Every method makes exactly one: no retries, no redirects, no other target. Dropping the future
 /// or the stream closes the request upstream.
@@ -31,8 +33,47 @@ pub trait Upstream: Send + Sync + 'static {
         request: &EmbedRequest,
     ) -> impl Future<Output = Result<EmbedReply, Failure>> + Send;
 
+    /// Where an attempt at this target would go; for journal and traces.
+    fn destination(&self, target: &Target) -> Destination {
+        let _ = target;
+        Destination::default()
+    }
+
     /// The resource's list of models: unbilled, and proves no deployment.
     fn list_models(&self, order: &AttemptOrder) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Reads keys again from their files and takes over what changed. What cannot be used changes nothing. Blocks on
+    /// files. Tokens look after themselves.
+    fn rotate_credentials(&self) -> Rotation {
+        Rotation::default()
+    }
+
+    /// How the credentials of the configured resources stand.
+    fn credentials(&self) -> Vec<CredentialView> {
+        vec![]
+    }
+}
+
+/// How a resource's credential stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialView {
+    /// Configured name of the resource.
+    pub resource: Arc<str>,
+    /// Why it cannot be renewed, without content; what there is stays in use for as long as it is good.
+    pub problem: Option<Arc<str>>,
+    /// How long the token in use is still good; `None` for keys, and without a token.
+    pub left: Option<Duration>,
+}
+
+/// The address behind a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destination {
+    /// Host name; `None` if there is none to tell.
+    pub host: Option<Arc<str>>,
+    /// Port.
+    pub port: Option<u16>,
+    /// `api-version` of the address; `None` on paths that have none.
+    pub api_version: Option<Arc<str>>,
 }
 
 /// Where an attempt goes and how long it may take.

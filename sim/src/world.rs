@@ -226,7 +226,8 @@ pub fn routes(deployments: &[Deployment]) -> Routes {
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
             version: None,
-            embedding_space: if deployment.kind == ModelKind::Chat { "".into() } else { "e3/1/256".into() },
+            // Nobody drifts in these stories.
+            embedding_space: None,
             claims: Default::default(),
         }
     });
@@ -407,7 +408,7 @@ impl World {
             policy: Arc::clone(&self.policy),
             options: Arc::new(options),
             delivery,
-            prompt_tokens: 0,
+            prompt_tokens: 500,
             deadline: self.now + self.traffic.deadline,
         };
         let poison = self.chance.fraction() < self.traffic.poison;

@@ -51,6 +51,15 @@ pub enum ScopeEvidence {
     Arm,
 }
 
+impl fmt::Display for ScopeEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Declared => "declared",
+            Self::Arm => "arm",
+        })
+    }
+}
+
 impl From<sealane_core::domain::ScopeEvidence> for ScopeEvidence {
     fn from(evidence: sealane_core::domain::ScopeEvidence) -> Self {
         match evidence {
@@ -73,9 +82,6 @@ pub struct CallFacts {
     /// The caller's name for its unit of work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workflow: Option<Label>,
-    /// Why the caller calls, in the caller's own word (GDPR Art. 30).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purpose: Option<Label>,
     /// The class of data that the caller declared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_class: Option<Label>,
@@ -93,8 +99,10 @@ pub struct CallFacts {
     /// Regions that policy and request permit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub permitted: Vec<Label>,
-    /// HMAC-SHA-256 of the request under a key of the caller's own; destroying the key unlinks the record. Never a
-    /// bare hash: that of a short prompt can be guessed.
+    /// Bytes of the caller's message.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub request_bytes: u64,
+    /// See [`RequestKey::mac`](super::RequestKey::mac).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_mac: Option<Label>,
 }
@@ -123,12 +131,9 @@ pub struct Intent {
     /// Standing of the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Label>,
-    /// `api-version` sent to Azure.
+    /// `api-version` sent to Azure; absent on paths that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<Label>,
-    /// Bytes of the request's body.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub request_bytes: u64,
 }
 
 /// How an attempt ended.
@@ -166,13 +171,16 @@ pub struct Outcome {
     /// `x-request-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_request_id: Option<Label>,
+    /// Azure's id of the completion, which the caller was given too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<Label>,
     /// Model and version that answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_version: Option<Label>,
     /// Why generation ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish_reason: Option<Label>,
-    /// Categories that the content filter flagged.
+    /// Categories in which the content filter found something, in the prompt or the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub content_filter: Vec<Label>,
     /// Tokens read.
@@ -181,9 +189,6 @@ pub struct Outcome {
     /// Tokens written.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub output_tokens: u64,
-    /// Bytes of the answer's body.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub response_bytes: u64,
     /// Microseconds to the first content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_content_us: Option<u64>,

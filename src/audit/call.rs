@@ -43,6 +43,13 @@ impl CallJournal {
         tell(Arc::make_mut(&mut self.facts));
     }
 
+    /// Learns what the caller asks: the size of its message, and what ties records to it where a key is configured.
+    /// `canonical`: see [`RequestKey::mac`](super::RequestKey::mac).
+    pub fn asked(&mut self, bytes: usize, canonical: impl FnOnce() -> Vec<u8>) {
+        let request_mac = self.journal.request_mac(self.facts.caller.as_str(), canonical);
+        self.learn(|facts| (facts.request_bytes, facts.request_mac) = (bytes as u64, request_mac));
+    }
+
     /// Whether the policy forbids attempts that are not in the journal; it does unless told otherwise.
     pub fn require(&mut self, required: bool) {
         self.required = required;
@@ -97,8 +104,11 @@ impl PendingIntent {
         let written = timeout(self.patience, self.journal.intent(self.intent)).await;
         match written.unwrap_or(Err(JournalError::TooSlow { waited: self.patience })) {
             Ok(open) => Ok(Some(open)),
-            Err(error) if self.required => Err(error),
             Err(error) => {
+                self.journal.unrecorded();
+                if self.required {
+                    return Err(error);
+                }
                 warn!(%error, "an attempt is made without a record, as its policy permits");
                 Ok(None)
             }

@@ -20,6 +20,7 @@ use super::{
     recovery::recover,
     settings::{Durability, Settings},
     storage::{Directory, Storage},
+    vitals::{Health, Vitals},
     worker::Work,
     writer::{Stamp, Writer},
 };
@@ -87,8 +88,10 @@ impl Journal {
         let stamp = Stamp::new(settings.now);
         let batch = usize::try_from(settings.checkpoint_records).unwrap_or(usize::MAX).max(1);
         let retry = settings.retry_interval;
-        let Settings { durability, queue_records, queue_bytes, .. } = settings;
-        let writer = Writer::start(storage, key, settings, stamp, found)?;
+        let Settings { durability, queue_records, queue_bytes, request_key: ref keyed, .. } = settings;
+        let request_key = keyed.clone();
+        let vitals = Arc::new(Vitals::default());
+        let writer = Writer::start(storage, key, settings, stamp, found, Arc::clone(&vitals))?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -100,6 +103,8 @@ impl Journal {
             durability,
             queue_records,
             queue_bytes,
+            request_key,
+            vitals,
         });
         let (alive, ended) = watch::channel(());
         let work = Work { shared: Arc::clone(&shared), writer, batch, retry };
@@ -137,6 +142,7 @@ impl Journal {
         let noted = self.shared.entry(&event).and_then(|entry| self.shared.push(entry, None));
         if noted.is_err() {
             self.shared.queue().lost += 1;
+            self.shared.vitals.lost();
         }
         noted
     }
@@ -147,9 +153,29 @@ impl Journal {
         format!("{}-c{number}", self.shared.chain).into()
     }
 
+    /// What a request of this caller has in the records; `None` where no key is configured. `canonical` is only asked for
+    /// if there is one.
+    pub fn request_mac(&self, caller: &str, canonical: impl FnOnce() -> Vec<u8>) -> Option<Label> {
+        self.shared.request_key.as_ref().map(|key| key.mac(caller, &canonical()))
+    }
+
     /// Whether records can be written, and every change of that.
     pub fn writable(&self) -> watch::Receiver<bool> {
         self.shared.writable.subscribe()
+    }
+
+    /// Tells how it is doing, without keeping it open.
+    pub fn health(&self) -> impl Fn() -> Health + Clone + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let queued = shared.queue().waiting.len() as u64;
+            shared.vitals.health(*shared.writable.borrow(), queued)
+        }
+    }
+
+    /// Notes that an attempt was not recorded in time, whatever became of it then.
+    pub(super) fn unrecorded(&self) {
+        self.shared.vitals.unrecorded();
     }
 
     /// Why nothing can be written at present; `None` while all is well.

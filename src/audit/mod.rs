@@ -16,11 +16,13 @@ mod query;
 mod queue;
 mod record;
 mod recovery;
+mod request_key;
 mod scan;
 mod segment;
 mod settings;
 mod storage;
 mod summary;
+mod vitals;
 mod worker;
 mod writer;
 
@@ -35,12 +37,14 @@ pub use self::{
     query::{Attempt, AttemptKind, Filter, Take, attempts, records},
     queue::{JournalError, OpenIntent},
     record::{
-        Cause, Checkpoint, Config, Event, Head, Operator, Probe, Record, Recovered, Retention, Segment, Start,
+        Alarm, Cause, Checkpoint, Config, Event, Head, Operator, Probe, Record, Recovered, Retention, Segment, Start,
         Transition,
     },
+    request_key::RequestKey,
     scan::{Trust, verify},
     segment::segment_name,
     settings::{CheckpointCopy, Durability, Settings},
     storage::{Directory, SegmentFile, Source, Storage},
     summary::{CallerSummary, summarise},
+    vitals::Health,
 };

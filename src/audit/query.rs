@@ -28,6 +28,8 @@ pub struct Filter {
     pub workflow: Option<String>,
     /// W3C trace id.
     pub trace: Option<String>,
+    /// MACs of which the call must have one; see [`RequestKey::mac`](super::RequestKey::mac).
+    pub request_macs: Option<Vec<super::Label>>,
     /// From this moment on.
     pub since: Option<SystemTime>,
     /// Before this moment.
@@ -46,6 +48,9 @@ impl Filter {
             && is(&self.caller, call.map(|call| call.caller.as_str()))
             && is(&self.model, call.map(|call| call.model.as_str()))
             && is(&self.workflow, call.and_then(|call| text(&call.workflow)).as_deref())
+            && self.request_macs.as_ref().is_none_or(|wanted| {
+                call.and_then(|call| call.request_mac.as_ref()).is_some_and(|found| wanted.contains(found))
+            })
             && is(&self.trace, call.and_then(|call| text(&call.trace_id)).as_deref())
     }
 }
@@ -97,6 +102,14 @@ impl Attempt {
             AttemptKind::Sent { outcome: Some(outcome), .. } => outcome.result.to_string(),
             AttemptKind::Sent { outcome: None, .. } => "running".to_owned(),
             AttemptKind::Denied { .. } => "denied".to_owned(),
+        }
+    }
+
+    /// Azure's id of its answer, if it had one.
+    pub fn response_id(&self) -> Option<&str> {
+        match &self.kind {
+            AttemptKind::Sent { outcome: Some(outcome), .. } => outcome.response_id.as_ref().map(super::Label::as_str),
+            _ => None,
         }
     }
 
@@ -161,6 +174,7 @@ pub fn records(source: &(impl Source + ?Sized), filter: &Filter, take: &mut Take
             Event::Admit(decision) | Event::Deny(decision) => filter.wants(record.unix_ms, Some(&decision.call), None),
             Event::Transition(about) => filter.wants(record.unix_ms, None, Some(about.region.as_str())),
             Event::Probe(about) => filter.wants(record.unix_ms, None, Some(about.region.as_str())),
+            Event::Alarm(about) => filter.wants(record.unix_ms, None, Some(about.region.as_str())),
             _ => filter.wants(record.unix_ms, None, None),
         };
         if wanted { take(chain, record, &line.bytes) } else { Ok(()) }

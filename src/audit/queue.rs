@@ -11,7 +11,9 @@ use super::{
     attempt::{AttemptEnd, Outcome},
     label::Label,
     record::Event,
+    request_key::RequestKey,
     settings::Durability,
+    vitals::Vitals,
     writer::{Entry, Stamp},
 };
 
@@ -73,6 +75,8 @@ pub(super) struct Shared {
     pub(super) durability: Durability,
     pub(super) queue_records: usize,
     pub(super) queue_bytes: usize,
+    pub(super) request_key: Option<RequestKey>,
+    pub(super) vitals: Arc<Vitals>,
 }
 
 /// Records on their way to the thread. The lock is held for a few moves of memory, never across an await.

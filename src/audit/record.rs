@@ -51,6 +51,8 @@ pub enum Event {
     Transition(Transition),
     /// Test calls of one target, summed up.
     Probe(Probe),
+    /// An alarm began, or is over.
+    Alarm(Alarm),
     /// A configuration was put in force, or refused.
     Config(Config),
     /// A person or a tool used the operator's API.
@@ -113,6 +115,9 @@ pub struct Abandoned {
 pub struct Start {
     /// Sealane's version.
     pub version: Label,
+    /// Revision of the source that it was built from, where the build said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<Label>,
     /// When an INTENT counts as written.
     pub durability: Durability,
     /// Revision of the configuration in force.
@@ -189,6 +194,27 @@ pub struct Probe {
     pub passed: u64,
     /// Test calls that failed.
     pub failed: u64,
+}
+
+/// An alarm, such as one for Azure's answers contradicting the configuration. Fields that do not apply are empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// Its kind, as in `RegionStatus`.
+    pub kind: Label,
+    /// It is over: it has been gone for half a minute.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub over: bool,
+    /// The model concerned.
+    pub model: Label,
+    /// The target's region.
+    pub region: Label,
+    /// The target's resource.
+    pub resource: Label,
+    /// The target's deployment.
+    pub deployment: Label,
+    /// What it means, in a sentence; only when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<Label>,
 }
 
 /// A configuration was put in force, or refused.

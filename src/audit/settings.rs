@@ -6,7 +6,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::label::Label;
+use super::{label::Label, request_key::RequestKey};
 
 /// When an INTENT counts as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,8 @@ pub struct Settings {
     pub retention_days: u32,
     /// First wait before writing is tried again after a failure; doubles up to a second.
     pub retry_interval: Duration,
+    /// Keys the MACs of requests; `None`: the journal holds none.
+    pub request_key: Option<RequestKey>,
     /// Revision of the configuration in force, for the START record.
     pub config_revision: Option<Label>,
     /// The wall clock.
@@ -80,6 +82,7 @@ impl Default for Settings {
             segment_age: Duration::from_secs(24 * 3600),
             retention_days: 400,
             retry_interval: Duration::from_millis(50),
+            request_key: None,
             config_revision: None,
             now: SystemTime::now,
         }

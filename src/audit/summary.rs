@@ -85,7 +85,7 @@ impl CallerSummary {
 
 impl fmt::Display for CallerSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = if self.caller.is_empty() { "(no caller configured)" } else { &self.caller };
+        let who = if self.caller.is_empty() { "(no caller known)" } else { &self.caller };
         write!(f, "{who}: {} calls", self.calls)?;
         for (region, count) in &self.served {
             write!(f, ", {count} in {region}")?;

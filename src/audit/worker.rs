@@ -112,6 +112,7 @@ impl Work {
     /// comes. All other records stay in the queue.
     fn refuse(&self, error: &io::Error, failed: Vec<Waiting>) {
         let cause = Label::from(error.to_string());
+        self.shared.vitals.failed();
         error!(%error, "the audit journal cannot write: calls that need it are refused");
         let refused: Vec<Waiting> = {
             let mut queue = self.shared.queue();
@@ -147,7 +148,10 @@ impl Work {
                     return true;
                 }
                 Err(_) if closing => return false,
-                Err(error) => failure = error,
+                Err(error) => {
+                    self.shared.vitals.failed();
+                    failure = error;
+                }
             }
             interval = (interval * 2).min(MAX_RETRY_INTERVAL);
         }

@@ -3,12 +3,13 @@ use std::{
     collections::{HashMap, VecDeque},
     fs::{self, OpenOptions},
     io::{self, Write},
+    sync::Arc,
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{
     attempt::{AttemptEnd, Outcome},
@@ -20,6 +21,7 @@ use super::{
     segment::segment_name,
     settings::{CheckpointCopy, Durability, Settings},
     storage::{SegmentFile, Storage},
+    vitals::Vitals,
 };
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -118,7 +120,10 @@ pub(super) struct Writer {
     /// Durable records since the last checkpoint.
     unsealed: u64,
     sealed: Instant,
+    /// Where checkpoints are copied; `None` also while that place cannot be had.
     copy: Option<Box<dyn Write + Send>>,
+    copies_fail: bool,
+    vitals: Arc<Vitals>,
 }
 
 impl Writer {
@@ -129,6 +134,7 @@ impl Writer {
         settings: Settings,
         stamp: Stamp,
         found: Found,
+        vitals: Arc<Vitals>,
     ) -> io::Result<Self> {
         let mut chance = [0; 8];
         SystemRandom::new().fill(&mut chance).map_err(|_| io::Error::other("no random bytes to be had"))?;
@@ -149,6 +155,8 @@ impl Writer {
             unsealed: 0,
             sealed: Instant::now(),
             copy,
+            copies_fail: false,
+            vitals,
             storage,
             key,
             settings,
@@ -156,6 +164,7 @@ impl Writer {
         };
         let mut events = vec![Event::Start(Start {
             version: env!("CARGO_PKG_VERSION").into(),
+            build: option_env!("SEALANE_REVISION").filter(|revision| !revision.is_empty()).map(Label::from),
             durability: writer.settings.durability,
             config_revision: writer.settings.config_revision.clone(),
         })];
@@ -250,6 +259,7 @@ impl Writer {
     fn append<'a>(&mut self, entries: impl Iterator<Item = &'a Entry> + Clone) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Err(io::Error::other("no segment is open")) };
         let (lines, head, copied) = encode(self.head, entries.clone());
+        let began = Instant::now();
         let mut written = current.file.append(&lines);
         if self.settings.durability == Durability::Fsync {
             written = written.and_then(|()| current.file.sync());
@@ -259,6 +269,7 @@ impl Writer {
             return Err(error);
         }
         current.bytes += lines.len() as u64;
+        self.vitals.wrote(entries.clone().count() as u64, began.elapsed());
         self.count(entries, head);
         self.copy_checkpoint(&copied);
         Ok(())
@@ -288,6 +299,7 @@ impl Writer {
         let entries = [&header].into_iter().chain(events).map(|event| self.stamp.entry(event));
         let entries: Vec<Entry> = entries.collect::<serde_json::Result<_>>()?;
         let (lines, head, _) = encode(self.head, entries.iter());
+        let began = Instant::now();
         let mut file = self.storage.create(&segment_name(number))?;
         self.next_number += 1;
         let mut written = file.append(&lines);
@@ -303,6 +315,7 @@ impl Writer {
         self.kept.push_back(Kept { number, opened_unix_ms, after: self.head });
         self.abandoned.clear();
         self.current = Some(Current { file, number, bytes: lines.len() as u64, opened: Instant::now() });
+        self.vitals.wrote(entries.len() as u64, began.elapsed());
         self.count(entries.iter(), head);
         Ok(())
     }
@@ -316,19 +329,38 @@ impl Writer {
             match &entry.role {
                 Role::Opens(attempt) => drop(self.open.insert(attempt.clone(), seq)),
                 Role::Closes(attempt) => drop(self.open.remove(attempt)),
-                Role::Seals => (self.unsealed, self.sealed) = (0, Instant::now()),
+                Role::Seals => {
+                    (self.unsealed, self.sealed) = (0, Instant::now());
+                    self.vitals.sealed(self.stamp.unix_ms());
+                }
                 Role::Tells => {}
             }
         }
         self.head = head;
     }
 
+    /// A place that is away for a while, such as another machine's disk, is tried again with every checkpoint.
     fn copy_checkpoint(&mut self, line: &[u8]) {
-        let Some(copy) = &mut self.copy else { return };
-        if !line.is_empty()
-            && let Err(error) = copy.write_all(line).and_then(|()| copy.flush())
-        {
-            warn!(%error, "a checkpoint of the audit journal could not be copied");
+        let Some(place) = self.settings.checkpoint_copy.as_ref().filter(|_| !line.is_empty()) else { return };
+        let copy = match self.copy.take() {
+            Some(copy) => Ok(copy),
+            None => open_copy(place),
+        };
+        let copied = copy.and_then(|mut copy| copy.write_all(line).and_then(|()| copy.flush()).map(|()| copy));
+        let failed_before = std::mem::replace(&mut self.copies_fail, copied.is_err());
+        match copied {
+            Ok(copy) => {
+                self.copy = Some(copy);
+                if failed_before {
+                    info!("checkpoints of the audit journal are copied again");
+                }
+            }
+            Err(error) => {
+                self.vitals.copy_failed();
+                if !failed_before {
+                    warn!(%error, "checkpoints of the audit journal cannot be copied; trying again with each");
+                }
+            }
         }
     }
 

@@ -15,20 +15,26 @@ use http::{
     header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::BodyExt as _;
-use reqwest::{Client, Response, Url, redirect, retry};
+use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
 use sealane_core::domain::{
-    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, Silence,
+    BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, ModelKind, Silence,
+    Target, Vector,
 };
-use secrecy::ExposeSecret as _;
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Credential, PathStyle, ResourceSettings, ResponseBounds, failure, limits, reply, request,
+    IdentityTransport, PathStyle, ResourceSettings, ResponseBounds,
+    credential::{Credentials, Proof, Tokens, Unusable},
+    failure, limits, reply, request,
     resolver::{ForbiddenAddress, PublicResolver, check_address},
     stream::ChatEvents,
 };
-use crate::upstream::{AttemptOrder, ChatStream, Upstream};
+use crate::{
+    in_force::InForce,
+    secret::Rotation,
+    upstream::{AttemptOrder, ChatStream, CredentialView, Destination, Upstream},
+};
 
 /// Test calls name themselves, so that whoever reads Azure's logs can tell them from callers' work.
 const TEST_AGENT: &str = concat!("sealane/", env!("CARGO_PKG_VERSION"), " (test call)");
@@ -41,7 +47,11 @@ const ERROR_BODY_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Azure {
     /// By resource index. Never shorter than before: calls in flight, and the router, go by the indices.
     resources: RwLock<Arc<Vec<Arc<Resource>>>>,
+    /// Indices of those that are in the configuration; the others are there for calls in flight.
+    configured: InForce<Vec<usize>>,
     bounds: ResponseBounds,
+    /// In place of our own.
+    identity_transport: Option<IdentityTransport>,
 }
 
 /// Resources of another configuration, built but not in force yet.
@@ -55,9 +65,10 @@ pub struct Successors {
 #[derive(Debug)]
 struct Resource {
     client: Client,
-    /// Sent with every request.
-    headers: HeaderMap,
+    credentials: Credentials,
     settings: ResourceSettings,
+    /// Of chat completions, and of embeddings.
+    destinations: [Destination; 2],
     /// Addresses by operation and deployment; as many as the configuration has targets.
     urls: RwLock<HashMap<(Operation, Arc<str>), Url>>,
 }
@@ -100,9 +111,37 @@ impl Azure {
     ///
     /// # Errors
     /// When a resource can never be called.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime, if a resource wants tokens of Entra ID: they are asked for from now on.
     pub fn new(resources: Vec<ResourceSettings>, bounds: ResponseBounds) -> Result<Self, BuildError> {
-        let resources = resources.into_iter().map(|settings| Ok(Arc::new(Resource::new(settings)?)));
-        Ok(Self { resources: RwLock::new(Arc::new(resources.collect::<Result<_, _>>()?)), bounds })
+        Self::build(resources, bounds, None)
+    }
+
+    /// As [`new`](Self::new), asking for tokens through another client than our own.
+    ///
+    /// # Errors
+    /// When a resource can never be called.
+    pub fn with_identity_transport(
+        resources: Vec<ResourceSettings>,
+        bounds: ResponseBounds,
+        transport: IdentityTransport,
+    ) -> Result<Self, BuildError> {
+        Self::build(resources, bounds, Some(transport))
+    }
+
+    fn build(
+        resources: Vec<ResourceSettings>,
+        bounds: ResponseBounds,
+        identity_transport: Option<IdentityTransport>,
+    ) -> Result<Self, BuildError> {
+        let mut tokens = Vec::new();
+        let transport = identity_transport.as_ref();
+        let resources =
+            resources.into_iter().map(|settings| Ok(Arc::new(Resource::new(settings, &mut tokens, transport)?)));
+        let resources = resources.collect::<Result<Vec<_>, BuildError>>()?;
+        let configured = InForce::new(Arc::new((0..resources.len()).collect()));
+        Ok(Self { resources: RwLock::new(Arc::new(resources)), configured, bounds, identity_transport })
     }
 
     /// Prepares the resources of another configuration. One of the same name and endpoint keeps its index, and its
@@ -113,13 +152,17 @@ impl Azure {
     pub fn prepare(&self, settings: Vec<ResourceSettings>) -> Result<Successors, BuildError> {
         let mut resources = Vec::clone(&self.resources());
         let mut places = Vec::with_capacity(settings.len());
+        let mut tokens = resources.iter().flat_map(|known| known.credentials.tokens()).cloned().collect();
+        let mut build = |settings| {
+            Ok::<_, BuildError>(Arc::new(Resource::new(settings, &mut tokens, self.identity_transport.as_ref())?))
+        };
         for settings in settings {
             let is_same = |known: &&Arc<Resource>| known.settings.is_same_place(&settings);
             let place = resources.iter().position(|known| is_same(&known)).unwrap_or(resources.len());
             match resources.get_mut(place) {
                 Some(known) if known.settings == settings => {}
-                Some(known) => *known = Arc::new(Resource::new(settings)?),
-                None => resources.push(Arc::new(Resource::new(settings)?)),
+                Some(known) => *known = build(settings)?,
+                None => resources.push(build(settings)?),
             }
             places.push(place);
         }
@@ -129,10 +172,16 @@ impl Azure {
     /// Calls these from now on; attempts in flight end where they are.
     pub fn succeed(&self, successors: Successors) {
         *self.resources.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(successors.resources);
+        self.configured.put(Arc::new(successors.places));
     }
 
     fn resources(&self) -> Arc<Vec<Arc<Resource>>> {
         Arc::clone(&self.resources.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn configured(&self) -> Vec<Arc<Resource>> {
+        let resources = self.resources();
+        self.configured.get().iter().filter_map(|index| resources.get(*index).cloned()).collect()
     }
 
     /// Asks a resource for its list of models: unbilled, carries no caller's data, and proves endpoint and
@@ -144,10 +193,8 @@ impl Azure {
         let resource = self.resource(resource_index)?;
         let until = Instant::now() + limit;
         let asking = resource.client.get(resource.models_url()).header(USER_AGENT, TEST_AGENT);
-        let sending = asking.header(ACCEPT, "application/json").send();
-        let silent = || Failure::without_response(FailureKind::Silence(Silence::FirstContent));
-        let response = timeout_at(until, sending).await.map_err(|_| silent())?;
-        let response = response.map_err(|error| Failure::without_response(failure::transport(&error)))?;
+        let asking = asking.header(ACCEPT, "application/json");
+        let response = proven(asking, &resource.credentials.chat, until).await?;
         match response.status() {
             StatusCode::OK => Ok(()),
             _ => Err(self.refused(response, until).await),
@@ -174,13 +221,11 @@ impl Azure {
         let mut fresh = None;
         if let Some(test) = order.test {
             headers.insert(USER_AGENT, HeaderValue::from_static(TEST_AGENT));
-            fresh = test.fresh_connection.then(|| client(&resource.settings, resource.headers.clone()).ok()).flatten();
+            fresh = test.fresh_connection.then(|| client(&resource.settings).ok()).flatten();
         }
         let client = fresh.as_ref().unwrap_or(&resource.client);
-        let sending = client.post(url).headers(headers).body(request.body).send();
-        let silent = || Failure::without_response(FailureKind::Silence(Silence::FirstContent));
-        let response = timeout_at(until, sending).await.map_err(|_| silent())?;
-        let response = response.map_err(|error| Failure::without_response(failure::transport(&error)))?;
+        let asking = client.post(url).headers(headers).body(request.body);
+        let response = proven(asking, resource.proof(request.operation), until).await?;
         match response.status() {
             StatusCode::OK => Ok(response),
             _ => Err(self.refused(response, until).await),
@@ -199,6 +244,28 @@ impl Azure {
         let maybe_billed = status.is_server_error() || matches!(status.as_u16(), 400 | 408);
         Failure { kind, evidence: Box::new(evidence), maybe_billed }
     }
+}
+
+/// Sends a request with its proof. One that is refused with 401 is sent once more if there is another proof by then:
+/// nothing was done with it, and whoever rotates keys or tokens should not be taken for misconfigured.
+async fn proven(asking: RequestBuilder, proof: &Proof, until: Instant) -> Result<Response, Failure> {
+    let shown = proof.show(until).await.ok_or_else(|| Failure::without_response(FailureKind::Unauthorized))?;
+    let again = asking.try_clone();
+    let response = sent(asking.header(shown.name.clone(), shown.value.clone()), until).await?;
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return Ok(response);
+    }
+    let Some(again) = again else { return Ok(response) };
+    match proof.show_instead(&shown, until).await {
+        Some(other) => sent(again.header(other.name, other.value), until).await,
+        None => Ok(response),
+    }
+}
+
+async fn sent(asking: RequestBuilder, until: Instant) -> Result<Response, Failure> {
+    let silent = |_| Failure::without_response(FailureKind::Silence(Silence::FirstContent));
+    let response = timeout_at(until, asking.send()).await.map_err(silent)?;
+    response.map_err(|error| Failure::without_response(failure::transport(&error)))
 }
 
 struct Outgoing {
@@ -241,7 +308,9 @@ impl PartialEq<&str> for AnyHost {
 }
 
 /// A client with a pool of its own.
-fn client(settings: &ResourceSettings, headers: HeaderMap) -> reqwest::Result<Client> {
+fn client(settings: &ResourceSettings) -> reqwest::Result<Client> {
+    let mut headers = HeaderMap::with_capacity(1);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Client::builder()
         .default_headers(headers)
         .redirect(redirect::Policy::none())
@@ -262,8 +331,23 @@ fn client(settings: &ResourceSettings, headers: HeaderMap) -> reqwest::Result<Cl
         .build()
 }
 
+fn destination(settings: &ResourceSettings, path: &PathStyle) -> Destination {
+    Destination {
+        host: settings.endpoint.host_str().map(Arc::from),
+        port: settings.endpoint.port_or_known_default(),
+        api_version: match path {
+            PathStyle::Dated { api_version } => Some(api_version.as_str().into()),
+            PathStyle::V1 => None,
+        },
+    }
+}
+
 impl Resource {
-    fn new(settings: ResourceSettings) -> Result<Self, BuildError> {
+    fn new(
+        settings: ResourceSettings,
+        tokens: &mut Vec<Arc<Tokens>>,
+        transport: Option<&IdentityTransport>,
+    ) -> Result<Self, BuildError> {
         let resource = || settings.name.to_string();
         if !matches!(settings.endpoint.scheme(), "https" | "http") {
             return Err(BuildError::Endpoint { resource: resource() });
@@ -273,16 +357,20 @@ impl Resource {
         if let Some(address) = literal {
             check_address(address).map_err(|source| BuildError::Address { resource: resource(), source })?;
         }
-        let Credential::ApiKey(key) = &settings.credential;
-        let mut key =
-            HeaderValue::from_str(key.expose_secret()).map_err(|_| BuildError::Credential { resource: resource() })?;
-        key.set_sensitive(true);
-        let mut headers = HeaderMap::with_capacity(2);
-        headers.insert("api-key", key);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let client =
-            client(&settings, headers.clone()).map_err(|source| BuildError::Client { resource: resource(), source })?;
-        Ok(Self { client, headers, settings, urls: RwLock::default() })
+        let client = client(&settings).map_err(|source| BuildError::Client { resource: resource(), source })?;
+        let credentials = Credentials::new(&settings, tokens, transport).map_err(|unusable| match unusable {
+            Unusable::Key(_) => BuildError::Credential { resource: resource() },
+            Unusable::Client(source) => BuildError::Client { resource: resource(), source },
+        })?;
+        let destinations = [&settings.chat_path, &settings.embeddings_path].map(|path| destination(&settings, path));
+        Ok(Self { client, credentials, settings, destinations, urls: RwLock::default() })
+    }
+
+    fn proof(&self, operation: Operation) -> &Proof {
+        match operation {
+            Operation::Chat => &self.credentials.chat,
+            Operation::Embeddings => &self.credentials.embeddings,
+        }
     }
 
     fn style(&self, operation: Operation) -> &PathStyle {
@@ -374,16 +462,53 @@ impl Upstream for Azure {
 
     async fn embed(&self, order: &AttemptOrder, request: &EmbedRequest) -> Result<EmbedReply, Failure> {
         let until = Instant::now() + order.limits.first_content.min(order.limits.total);
-        let resource = self.resource(order.target.target().resource_index)?;
-        let deployment = resource.deployment_in_body(Operation::Embeddings, &order.target.target().deployment);
-        let body = request::embeddings(request, deployment).map_err(|_| unencodable())?;
+        let target = order.target.target();
+        let resource = self.resource(target.resource_index)?;
+        let deployment = resource.deployment_in_body(Operation::Embeddings, &target.deployment);
+        let space = target.embedding_space.as_deref();
+        let shortened = space.filter(|space| space.shortened).map(|space| space.dimensions);
+        let dimensions = request.dimensions.or(shortened);
+        let body = request::embeddings(request, deployment, dimensions).map_err(|_| unencodable())?;
         let outgoing = Outgoing { operation: Operation::Embeddings, streamed: false, body };
-        let (inputs, dimensions) = (request.inputs.len(), request.dimensions);
-        self.whole(order, outgoing, until, |body, evidence| reply::embeddings(body, inputs, dimensions, evidence)).await
+        let understand = |body: &[u8], evidence| {
+            let reply = reply::embeddings(body, request.inputs.len(), request.dimensions, evidence)?;
+            // A length that a caller asked for says nothing of the space, whether it came or not.
+            let length = reply.vectors.first().filter(|_| request.dimensions.is_none()).map(Vector::dimensions);
+            match space.map_or(Ok(()), |space| space.check(length, &reply.model)) {
+                Ok(()) => Ok(reply),
+                Err(drift) => Err(FailureKind::OtherSpace(drift)),
+            }
+        };
+        self.whole(order, outgoing, until, understand).await
+    }
+
+    fn destination(&self, target: &Target) -> Destination {
+        let of = |resource: Arc<Resource>| match (target.kind, &resource.destinations) {
+            (ModelKind::Chat, [chat, _]) => chat.clone(),
+            (ModelKind::Embedding, [_, embeddings]) => embeddings.clone(),
+        };
+        self.resource(target.resource_index).map(of).unwrap_or_default()
     }
 
     async fn list_models(&self, order: &AttemptOrder) -> Result<(), Failure> {
         self.models(order.target.target().resource_index, order.limits.first_content).await
+    }
+
+    fn rotate_credentials(&self) -> Rotation {
+        let mut rotation = Rotation::default();
+        for resource in self.configured() {
+            rotation.add(format!("the key of resource `{}`", resource.settings.name), resource.credentials.rotate());
+        }
+        rotation
+    }
+
+    fn credentials(&self) -> Vec<CredentialView> {
+        let view = |resource: &Arc<Resource>| CredentialView {
+            resource: Arc::clone(&resource.settings.name),
+            problem: resource.credentials.problem(),
+            left: resource.credentials.expires().map(|at| at.saturating_duration_since(Instant::now())),
+        };
+        self.configured().iter().map(view).collect()
     }
 }
 

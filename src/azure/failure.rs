@@ -135,7 +135,7 @@ impl Envelope {
         let inner = error.get("innererror").or_else(|| error.get("inner_error"));
         Self {
             code: error.get("code").and_then(harmless).or_else(|| error.get("type").and_then(harmless)),
-            param: error.get("param").and_then(harmless),
+            param: error.get("param").and_then(harmless).or_else(|| unrecognized(error.get("message")?.as_str()?)),
             filtered_categories: inner.map(filtered_categories).unwrap_or_default(),
             says_too_long: error
                 .get("message")
@@ -149,6 +149,13 @@ impl Envelope {
         let code = self.code.as_deref().unwrap_or_default().to_ascii_lowercase();
         WORDS.iter().any(|word| code.contains(word))
     }
+}
+
+/// Azure names an argument that it does not know in its text only. The adapter wrote that name itself, so it is no text
+/// of the prompt.
+fn unrecognized(message: &str) -> Option<String> {
+    let name = message.strip_prefix("Unrecognized request argument supplied: ")?;
+    Some(clean(name)).filter(|name| !name.is_empty())
 }
 
 /// `content_filter_result` live, `content_filter_results` in the specifications.
@@ -265,6 +272,19 @@ mod tests {
                 400,
                 r#"{"error":{"code":null,"type":"invalid_request_error"}}"#.into(),
                 invalid("invalid_request_error", ""),
+            ),
+            (
+                400,
+                r#"{"error":{"code":null,"type":"invalid_request_error","param":null,
+                 "message":"Unrecognized request argument supplied: user_security_context"}}"#
+                    .into(),
+                invalid("invalid_request_error", "user_security_context"),
+            ),
+            (
+                400,
+                r#"{"error":{"code":null,"message":"Unrecognized request argument supplied: the secret prompt"}}"#
+                    .into(),
+                invalid("", ""),
             ),
             (400, r#"{"error":{"code":"the secret prompt","param":"a\nb"}}"#.into(), invalid("", "")),
             (

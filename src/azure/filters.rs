@@ -1,10 +1,12 @@
 //! Azure's content filter annotations -> domain (contract section 3.2).
 use std::{borrow::Cow, fmt};
 
-use sealane_core::domain::{ContentFilterResults, ContentFilterVerdict, Severity};
+use sealane_core::domain::{
+    CodeCitation, ContentFilterResults, ContentFilterVerdict, FilterDetail, FilterGrounds, Severity,
+};
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
 /// `content_filter_results`: category to verdict, and `error` where the filter itself failed. Comes with every chunk, so
@@ -30,11 +32,11 @@ pub(super) fn filters<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cont
                     results.unfiltered |= !matches!(map.next_value()?, Plain::Null);
                     continue;
                 }
-                let Plain::Verdict { filtered, detected, severity } = map.next_value()? else { continue };
+                let Plain::Verdict(verdict) = map.next_value()? else { continue };
                 if results.verdicts.is_empty() {
                     results.verdicts.reserve(8);
                 }
-                results.verdicts.push(ContentFilterVerdict { category, filtered, detected, severity });
+                results.verdicts.push(ContentFilterVerdict { category, ..verdict });
             }
             Ok(results)
         }
@@ -48,7 +50,7 @@ struct Category(Cow<'static, str>);
 
 impl<'de> Deserialize<'de> for Category {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const KNOWN: [&str; 12] = [
+        const KNOWN: [&str; 14] = [
             "hate",
             "self_harm",
             "sexual",
@@ -59,6 +61,8 @@ impl<'de> Deserialize<'de> for Category {
             "protected_material_code",
             "profanity",
             "custom_blocklists",
+            "custom_topics",
+            "personally_identifiable_information",
             "ungrounded_material",
             "error",
         ];
@@ -82,13 +86,14 @@ impl<'de> Deserialize<'de> for Category {
     }
 }
 
-/// What stands in a verdict or in its place. Shapes that are not known (`custom_blocklists.details`, and what is still
-/// to come) are read over.
+/// What stands in a verdict or in its place. Shapes that are not known are read over, and what a text said
+/// (`personally_identifiable_information.redacted_text`) is not repeated in a verdict.
 enum Plain {
     Null,
     Flag(bool),
     Grade(Severity),
-    Verdict { filtered: bool, detected: Option<bool>, severity: Option<Severity> },
+    /// Its category is not known yet.
+    Verdict(ContentFilterVerdict),
     Other,
 }
 
@@ -108,6 +113,9 @@ enum Member {
     Filtered,
     Detected,
     Severity,
+    Citation,
+    Details,
+    SubCategories,
     #[serde(other)]
     Other,
 }
@@ -160,22 +168,82 @@ impl<'de> Deserialize<'de> for Plain {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Plain, A::Error> {
                 let (mut filtered, mut detected, mut severity) = (None, None, None);
+                let mut grounds = None::<Box<FilterGrounds>>;
                 while let Some(member) = map.next_key()? {
                     match member {
                         Member::Filtered => filtered = map.next_value::<Plain>()?.flag(),
                         Member::Detected => detected = map.next_value::<Plain>()?.flag(),
                         Member::Severity => severity = map.next_value::<Plain>()?.grade(),
+                        Member::Citation => {
+                            if let Lenient(Some(Citation { uri, license })) = map.next_value()? {
+                                let citation =
+                                    CodeCitation { uri: uri.unwrap_or_default(), license: license.unwrap_or_default() };
+                                grounds.get_or_insert_default().citation = Some(citation);
+                            }
+                        }
+                        Member::Details | Member::SubCategories => {
+                            if let Lenient(Some(details)) = map.next_value::<Lenient<Vec<Detail>>>()?
+                                && !details.is_empty()
+                            {
+                                let details = details.into_iter().map(FilterDetail::from);
+                                grounds.get_or_insert_default().details.extend(details);
+                            }
+                        }
                         Member::Other => drop(map.next_value::<IgnoredAny>()?),
                     }
                 }
                 if filtered.is_none() && detected.is_none() && severity.is_none() {
                     return Ok(Plain::Other);
                 }
-                Ok(Plain::Verdict { filtered: filtered.unwrap_or_default(), detected, severity })
+                let filtered = filtered.unwrap_or_default();
+                Ok(Plain::Verdict(ContentFilterVerdict { category: "".into(), filtered, detected, severity, grounds }))
             }
         }
 
         deserializer.deserialize_any(Anything)
+    }
+}
+
+/// `None` where the shape is another: verdicts count, and must not be lost for what stands beside them.
+struct Lenient<T>(Option<T>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Lenient<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Rare enough to be read twice.
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(Self(serde_json::from_value(value).ok()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Citation {
+    #[serde(rename = "URL", alias = "url")]
+    uri: Option<String>,
+    license: Option<String>,
+}
+
+/// A row of `details` or of `sub_categories`.
+#[derive(Deserialize)]
+struct Detail {
+    #[serde(alias = "sub_category")]
+    id: Option<String>,
+    filtered: Option<bool>,
+    detected: Option<bool>,
+    redacted: Option<bool>,
+    completion_start_offset: Option<i32>,
+    completion_end_offset: Option<i32>,
+}
+
+impl From<Detail> for FilterDetail {
+    fn from(wire: Detail) -> Self {
+        Self {
+            id: wire.id.unwrap_or_default(),
+            filtered: wire.filtered.unwrap_or_default(),
+            detected: wire.detected.unwrap_or_default(),
+            redacted: wire.redacted.unwrap_or_default(),
+            start_offset: wire.completion_start_offset.unwrap_or_default(),
+            end_offset: wire.completion_end_offset.unwrap_or_default(),
+        }
     }
 }
 
@@ -200,7 +268,15 @@ mod tests {
         detected: Option<bool>,
         severity: Option<Severity>,
     ) -> ContentFilterVerdict {
-        ContentFilterVerdict { category: category.into(), filtered, detected, severity }
+        ContentFilterVerdict { category: category.into(), filtered, detected, severity, grounds: None }
+    }
+
+    fn with(verdict: ContentFilterVerdict, grounds: FilterGrounds) -> ContentFilterVerdict {
+        ContentFilterVerdict { grounds: Some(Box::new(grounds)), ..verdict }
+    }
+
+    fn grounded(verdict: ContentFilterVerdict, detail: FilterDetail) -> ContentFilterVerdict {
+        with(verdict, FilterGrounds { citation: None, details: vec![detail] })
     }
 
     #[test]
@@ -215,11 +291,41 @@ mod tests {
             (r#"{"jailbreak":{"detected":true,"filtered":true}}"#, vec![verdict("jailbreak", true, Some(true), None)]),
             (
                 r#"{"protected_material_code":{"detected":true,"filtered":false,"citation":{"URL":"u","license":"l"}}}"#,
-                vec![verdict("protected_material_code", false, Some(true), None)],
+                vec![with(
+                    verdict("protected_material_code", false, Some(true), None),
+                    FilterGrounds {
+                        citation: Some(CodeCitation { uri: "u".into(), license: "l".into() }),
+                        details: vec![],
+                    },
+                )],
             ),
             (
                 r#"{"custom_blocklists":{"filtered":true,"details":[{"filtered":true,"id":"x"}]}}"#,
-                vec![verdict("custom_blocklists", true, None, None)],
+                vec![grounded(
+                    verdict("custom_blocklists", true, None, None),
+                    FilterDetail { id: "x".into(), filtered: true, ..FilterDetail::default() },
+                )],
+            ),
+            (
+                r#"{"ungrounded_material":{"detected":true,"filtered":false,"details":[{"completion_start_offset":3,"completion_end_offset":9}]}}"#,
+                vec![grounded(
+                    verdict("ungrounded_material", false, Some(true), None),
+                    FilterDetail { start_offset: 3, end_offset: 9, ..FilterDetail::default() },
+                )],
+            ),
+            (
+                r#"{"personally_identifiable_information":{"filtered":false,"redacted_text":"secret","sub_categories":[{"sub_category":"Email","filtered":false,"detected":true,"redacted":true}]}}"#,
+                vec![grounded(
+                    verdict("personally_identifiable_information", false, None, None),
+                    FilterDetail { id: "Email".into(), detected: true, redacted: true, ..FilterDetail::default() },
+                )],
+            ),
+            (
+                r#"{"custom_blocklists":{"filtered":true,"details":{"a":1}},"protected_material_code":{"filtered":false,"citation":[]}}"#,
+                vec![
+                    verdict("custom_blocklists", true, None, None),
+                    verdict("protected_material_code", false, None, None),
+                ],
             ),
             (r#"{"hate":{"filtered":true,"severity":"unheard of"}}"#, vec![verdict("hate", true, None, None)]),
             (

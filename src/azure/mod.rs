@@ -2,10 +2,11 @@
 //!
 //! `client` makes the attempts; `request` and `reply` translate between the domain and Azure's JSON (`wire`, `filters`), `sse`
 //! and `stream` read streamed answers, `failure` is the table of everything that can go wrong, `limits` reads the
-//! headers, `resolver` guards the addresses. `arm` reads Azure's control plane,
+//! headers, `credential` proves who we are, `resolver` guards the addresses. `arm` reads Azure's control plane,
 //! for `sealane check --azure`.
 mod arm;
 mod client;
+mod credential;
 mod failure;
 mod filters;
 mod limits;
@@ -19,5 +20,6 @@ mod wire;
 
 pub use arm::{Arm, ArmAccount, ArmDeployment, ArmError, ArmResource};
 pub use client::{Azure, BuildError, Successors};
+pub use credential::{Credential, Entra, Identity, IdentityTransport, UserAssigned, default_scope};
 pub use resolver::ForbiddenAddress;
-pub use settings::{Credential, PathStyle, ResourceSettings, ResponseBounds};
+pub use settings::{PathStyle, RESERVED_PARAMS, ResourceSettings, ResponseBounds};

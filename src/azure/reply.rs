@@ -1,7 +1,8 @@
 //! Azure's answers -> domain.
 use sealane_core::domain::{
     BadResponse, ChatEvent, ChatReply, Choice, Delta, EmbedReply, Evidence, FailureKind, FinishReason, LogProbs, Part,
-    PromptFilterResult, ReplyHeader, TokenAlternative, TokenLogProb, ToolCall, ToolCallDelta, Usage, Vector,
+    PromptFilterResult, ReplyHeader, TokenAlternative, TokenLogProb, ToolCall, ToolCallDelta, UrlCitation, Usage,
+    Vector,
 };
 
 use super::wire;
@@ -27,10 +28,11 @@ pub(super) fn completion(body: &[u8], expected_choices: u32) -> Result<ChatReply
             model: wire.model.unwrap_or_default(),
             created: wire.created.unwrap_or_default(),
             system_fingerprint: wire.system_fingerprint,
+            service_tier: wire.service_tier,
         },
         choices,
         usage: wire.usage.as_ref().map(usage),
-        prompt_filter: wire.prompt_filter_results.into_iter().map(prompt_filter).collect(),
+        prompt_filter: prompt_filter(wire.prompt_filter_results),
     })
 }
 
@@ -38,6 +40,7 @@ fn choice(wire: wire::Choice) -> Result<Choice, FailureKind> {
     let finish_reason = wire.finish_reason.as_deref().map(finish_reason).ok_or(bad(BadResponse::Unfinished))?;
     let mut content = Vec::new();
     let mut tool_calls = Vec::new();
+    let mut url_citations = Vec::new();
     // A withheld answer may lack its message; whatever else does is no answer. And a withheld answer carries no part of
     // itself, as the assembled one does not.
     let withheld = finish_reason == FinishReason::ContentFilter;
@@ -48,11 +51,22 @@ fn choice(wire: wire::Choice) -> Result<Choice, FailureKind> {
         content.extend(message.content.filter(|text| !text.is_empty()).map(Part::Text));
         content.extend(message.refusal.filter(|text| !text.is_empty()).map(Part::Refusal));
         tool_calls = message.tool_calls.into_iter().map(tool_call).collect();
+        url_citations = self::url_citations(message.annotations);
     }
     let mut filter = wire.content_filter_results;
     filter.verdicts.sort_by(|a, b| a.category.cmp(&b.category));
     let logprobs = wire.logprobs.filter(|_| !withheld).map(logprobs);
-    Ok(Choice { index: wire.index, content, tool_calls, finish_reason, filter, logprobs })
+    Ok(Choice { index: wire.index, content, tool_calls, finish_reason, filter, logprobs, url_citations })
+}
+
+fn url_citations(wire: Vec<wire::Annotation>) -> Vec<UrlCitation> {
+    let citation = |one: wire::UrlCitation| UrlCitation {
+        uri: one.url.unwrap_or_default(),
+        title: one.title.unwrap_or_default(),
+        start_index: one.start_index.unwrap_or_default(),
+        end_index: one.end_index.unwrap_or_default(),
+    };
+    wire.into_iter().filter_map(|annotation| annotation.url_citation).map(citation).collect()
 }
 
 fn tool_call(wire: wire::ToolCall) -> ToolCall {
@@ -82,11 +96,12 @@ pub(super) fn chunk(
             model: wire.model.unwrap_or_default().0.into_owned(),
             created: wire.created.unwrap_or_default(),
             system_fingerprint: wire.system_fingerprint.map(|text| text.0.into_owned()),
+            service_tier: wire.service_tier.map(|text| text.0.into_owned()),
         })]);
     }
-    if !wire.prompt_filter_results.is_empty() {
-        let results = wire.prompt_filter_results.into_iter().map(prompt_filter).collect();
-        events.extend([ChatEvent::PromptFilter(results)]);
+    let verdicts = prompt_filter(wire.prompt_filter_results);
+    if !verdicts.is_empty() {
+        events.extend([ChatEvent::PromptFilter(verdicts)]);
     }
     for choice in wire.choices {
         chunk_choice(choice, events);
@@ -118,6 +133,7 @@ fn chunk_choice(wire: wire::ChunkChoice<'_>, events: &mut impl Extend<ChatEvent>
             refusal: delta.refusal.unwrap_or_default(),
             tool_calls: delta.tool_calls.into_iter().map(tool_call_delta).collect(),
             logprobs: wire.logprobs.map(logprobs),
+            url_citations: url_citations(delta.annotations),
             filter: if finish.is_none() { std::mem::take(&mut filter) } else { Default::default() },
         };
         // A last chunk often has an empty delta; its verdicts go with the finish.
@@ -189,8 +205,14 @@ fn finish_reason(word: &str) -> FinishReason {
     }
 }
 
-fn prompt_filter(wire: wire::PromptFilter) -> PromptFilterResult {
-    PromptFilterResult { prompt_index: wire.prompt_index, results: wire.content_filter_results }
+/// Where filters are off, a whole answer has an entry that says nothing, and a stream has none: both are none.
+fn prompt_filter(wire: Vec<wire::PromptFilter>) -> Vec<PromptFilterResult> {
+    let said = wire.into_iter().filter(|one| !one.content_filter_results.is_empty());
+    let result = |one: wire::PromptFilter| PromptFilterResult {
+        prompt_index: one.prompt_index,
+        results: one.content_filter_results,
+    };
+    said.map(result).collect()
 }
 
 fn logprobs(wire: wire::LogProbs) -> LogProbs {

@@ -3,7 +3,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use sealane_core::domain::{
     ChatRequest, EmbedRequest, ImageDetail, ImageSource, Message, Part, ReasoningEffort, ResponseFormat, Role, Tool,
-    ToolCall, ToolChoice, Verbosity,
+    ToolCall, ToolChoice, UserSecurityContext, Verbosity,
 };
 use serde::{
     Serialize, Serializer,
@@ -16,8 +16,12 @@ pub(super) fn chat(request: &ChatRequest, deployment: Option<&str>, stream: bool
     serde_json::to_vec(&ChatBody { request, deployment, stream })
 }
 
-/// The body of an embeddings request. Vectors are asked for as base64: a quarter of the bytes, a tenth of the work.
-pub(super) fn embeddings(request: &EmbedRequest, deployment: Option<&str>) -> serde_json::Result<Vec<u8>> {
+/// The body of an embeddings request for vectors of this length; `None`: the model's own. Vectors are asked for as base64: a quarter of the bytes, a tenth of the work.
+pub(super) fn embeddings(
+    request: &EmbedRequest,
+    deployment: Option<&str>,
+    dimensions: Option<u32>,
+) -> serde_json::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Body<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +37,7 @@ pub(super) fn embeddings(request: &EmbedRequest, deployment: Option<&str>) -> se
         model: deployment,
         input: &request.inputs,
         encoding_format: "base64",
-        dimensions: request.dimensions,
+        dimensions,
         user: request.end_user_id.as_deref(),
     })
 }
@@ -96,6 +100,7 @@ impl Serialize for ChatBody<'_> {
             body.serialize_entry("metadata", &labels)?;
         }
         optional!("user", request.end_user_id);
+        optional!("user_security_context", request.user_security_context.as_ref().map(security_context));
         if self.stream {
             body.serialize_entry("stream", &true)?;
             // Otherwise a streamed call has no usage at all (contract 3.3, point 4).
@@ -179,6 +184,13 @@ enum WirePart<'a> {
     Text { text: &'a str },
     Refusal { refusal: &'a str },
     ImageUrl { image_url: ImageUrl<'a> },
+    File { file: File<'a> },
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    filename: &'a str,
+    file_data: String,
 }
 
 #[derive(Serialize)]
@@ -230,10 +242,7 @@ fn part(part: &Part) -> WirePart<'_> {
         Part::Image { source, detail } => {
             let url = match source {
                 ImageSource::Uri(uri) => Cow::Borrowed(uri.as_str()),
-                ImageSource::Inline { mime_type, bytes } => {
-                    let encoded = base64_simd::STANDARD.encode_to_string(bytes);
-                    Cow::Owned(format!("data:{mime_type};base64,{encoded}"))
-                }
+                ImageSource::Inline { mime_type, bytes } => Cow::Owned(data_url(mime_type, bytes)),
             };
             let detail = detail.map(|detail| match detail {
                 ImageDetail::Auto => "auto",
@@ -242,12 +251,42 @@ fn part(part: &Part) -> WirePart<'_> {
             });
             WirePart::ImageUrl { image_url: ImageUrl { url, detail } }
         }
+        Part::File { mime_type, name, bytes } => {
+            WirePart::File { file: File { filename: name, file_data: data_url(mime_type, bytes) } }
+        }
     }
+}
+
+fn data_url(mime_type: &str, bytes: &[u8]) -> String {
+    let mut url = format!("data:{mime_type};base64,");
+    base64_simd::STANDARD.encode_append(bytes, &mut url);
+    url
 }
 
 fn tool_call(call: &ToolCall) -> WireToolCall<'_> {
     let function = CalledFunction { name: &call.name, arguments: &call.arguments_json };
     WireToolCall { id: &call.id, r#type: "function", function }
+}
+
+#[derive(Serialize)]
+struct WireSecurityContext<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_user_tenant_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_ip: Option<&'a str>,
+}
+
+fn security_context(context: &UserSecurityContext) -> WireSecurityContext<'_> {
+    WireSecurityContext {
+        application_name: context.application_name.as_deref(),
+        end_user_id: context.end_user_id.as_deref(),
+        end_user_tenant_id: context.end_user_tenant_id.as_deref(),
+        source_ip: context.source_ip.as_deref(),
+    }
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,8 @@
 use std::{sync::Arc, time::Duration};
 
 use reqwest::Url;
-use secrecy::{ExposeSecret as _, SecretString};
+
+use super::Credential;
 
 /// One resource, as the configuration names it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,20 +41,44 @@ pub enum PathStyle {
     V1,
 }
 
-/// How the service proves itself to a resource. Never printed.
-#[derive(Clone, Debug)]
-pub enum Credential {
-    /// Sent as `api-key`.
-    ApiKey(SecretString),
-}
+/// Parameters of Azure's chat completions that are no [`ExtraParam`](sealane_core::domain::ExtraParam), and why: the
+/// adapter writes most of them itself, and a body must not say a thing twice.
+pub const RESERVED_PARAMS: [(&str, &str); 32] = [
+    ("audio", "answers in sound are not passed on"),
+    ("data_sources", "it makes Azure send the conversation to a store that no policy knows"),
+    ("frequency_penalty", A_FIELD),
+    ("function_call", "requests have the field `tool_choice` instead"),
+    ("functions", "requests have the field `tools` instead"),
+    ("logit_bias", A_FIELD),
+    ("logprobs", A_FIELD),
+    ("max_completion_tokens", "requests have the field `max_output_tokens` instead"),
+    ("max_tokens", "requests have the field `max_output_tokens` instead"),
+    ("messages", A_FIELD),
+    ("metadata", A_FIELD),
+    ("modalities", "answers in sound are not passed on"),
+    ("model", "the router chooses the deployment"),
+    ("n", "requests have the field `choice_count` instead"),
+    ("parallel_tool_calls", A_FIELD),
+    ("prediction", A_FIELD),
+    ("presence_penalty", A_FIELD),
+    ("reasoning_effort", A_FIELD),
+    ("response_format", A_FIELD),
+    ("seed", A_FIELD),
+    ("stop", "requests have the field `stop_sequences` instead"),
+    ("stream", "the service decides how Azure answers"),
+    ("stream_options", "the service decides how Azure answers"),
+    ("temperature", A_FIELD),
+    ("tool_choice", A_FIELD),
+    ("tools", A_FIELD),
+    ("top_logprobs", A_FIELD),
+    ("top_p", A_FIELD),
+    ("user", "requests have the field `end_user_id` instead"),
+    ("user_security_context", A_FIELD),
+    ("verbosity", A_FIELD),
+    ("web_search_options", "it makes Azure send queries to a search engine that no policy knows"),
+];
 
-impl PartialEq for Credential {
-    /// Both come from our own configuration: there is nobody to learn from the time it takes.
-    fn eq(&self, other: &Self) -> bool {
-        let (Self::ApiKey(one), Self::ApiKey(another)) = (self, other);
-        one.expose_secret() == another.expose_secret()
-    }
-}
+const A_FIELD: &str = "requests have a field of that name";
 
 /// What the adapter takes from a response at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub(super) struct Completion {
     pub(super) model: Option<String>,
     pub(super) created: Option<i64>,
     pub(super) system_fingerprint: Option<String>,
+    pub(super) service_tier: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) choices: Vec<Choice>,
     pub(super) usage: Option<Usage>,
@@ -43,6 +44,22 @@ pub(super) struct Message {
     pub(super) refusal: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) tool_calls: Vec<ToolCall>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) annotations: Vec<Annotation>,
+}
+
+/// Kinds other than `url_citation` have no member that is read.
+#[derive(Debug, Deserialize)]
+pub(super) struct Annotation {
+    pub(super) url_citation: Option<UrlCitation>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct UrlCitation {
+    pub(super) url: Option<String>,
+    pub(super) title: Option<String>,
+    pub(super) start_index: Option<i32>,
+    pub(super) end_index: Option<i32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,6 +85,8 @@ pub(super) struct Chunk<'a> {
     pub(super) created: Option<i64>,
     #[serde(borrow)]
     pub(super) system_fingerprint: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) service_tier: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     pub(super) choices: Vec<ChunkChoice<'a>>,
     pub(super) usage: Option<Usage>,
@@ -95,6 +114,8 @@ pub(super) struct Delta {
     pub(super) refusal: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) tool_calls: Vec<ToolCallDelta>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) annotations: Vec<Annotation>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,7 @@ mod ingest;
 mod json;
 mod operator;
 mod outcome;
+mod parity;
 mod routing;
 mod serve;
 mod simulate;
@@ -107,6 +108,7 @@ enum Verb {
     Release(operator::Release),
     Validate(operator::Validate),
     Check(check::Check),
+    Parity(parity::Parity),
     Audit(audit::Audit),
     Config(config::ConfigVerb),
     /// Ask a service whether it takes calls; exits with grpc_health_probe's codes.
@@ -130,6 +132,7 @@ pub fn run() -> ExitCode {
         Verb::Release(release) => wait(release.run(options)),
         Verb::Validate(validate) => wait(validate.run(options)),
         Verb::Check(check) => wait(check.run(options)),
+        Verb::Parity(parity) => wait(parity.run(options)),
         Verb::Audit(audit) => audit.run(options),
         Verb::Config(config) => config.run(),
         Verb::Completions(completions) => completions.run(),

@@ -11,7 +11,7 @@ use crate::config::{ConfigError, Problems};
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  failed
+  1  failed; for `parity`: a target differs or fails
   2  wrong usage
   3  the configuration is invalid
   4  the service, or a resource, cannot be reached

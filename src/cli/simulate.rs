@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Output, outcome::Outcome, serve::stop_signal};
-use crate::simulator::{RegionSettings, SimulatedRegion};
+use crate::simulator::{IdentitySettings, RegionSettings, SimulatedIdentity, SimulatedRegion};
 
 /// What `--file` may say, and how faults are switched while a region runs.
 const EXAMPLE: &str = r#"Example of a file:
@@ -32,6 +32,13 @@ pub(super) struct Simulate {
     /// A YAML file with a list of regions in full, each with its deployments, limits, latency and faults.
     #[arg(long, conflicts_with = "regions")]
     file: Option<PathBuf>,
+    /// Also simulate where tokens of Entra ID come from. It prints the environment for a `sealane serve` whose resources
+    /// have `auth: { entra: managed_identity }`, and the regions accept its tokens as well as keys.
+    #[arg(long)]
+    identity: bool,
+    /// Life of such a token, in seconds.
+    #[arg(long, default_value_t = 3600, requires = "identity", value_name = "SECONDS")]
+    token_life: u64,
     /// Print a configuration for `sealane serve` over these regions, and stay up.
     #[arg(long)]
     print_config: bool,
@@ -57,7 +64,13 @@ impl Simulate {
         let stop = stop_signal()?;
         let mut running = Vec::new();
         let mut regions = Vec::new();
-        for (settings, address) in self.wanted()? {
+        let identity = self.identity.then(|| {
+            let settings = IdentitySettings { lifetime_seconds: self.token_life, ..IdentitySettings::default() };
+            SimulatedIdentity::start(settings, SocketAddr::from(([127, 0, 0, 1], 0)))
+        });
+        let identity = identity.transpose().context("the identity endpoint cannot listen")?;
+        for (mut settings, address) in self.wanted()? {
+            settings.issued_tokens = identity.as_ref().map(SimulatedIdentity::tokens);
             let name = settings.region.clone();
             let control = SocketAddr::from(([127, 0, 0, 1], 0));
             let region = SimulatedRegion::start_with_control(settings, address, control)
@@ -70,11 +83,21 @@ impl Simulate {
             regions.push(region);
         }
         match output {
-            Output::Json => println!("{}", serde_json::json!({ "regions": running })),
+            Output::Json => {
+                let identity = identity.as_ref().map(|identity| format!("http://{}", identity.address()));
+                println!("{}", serde_json::json!({ "regions": running, "identity": identity }));
+            }
             Output::Table if self.print_config => println!("{}", configuration(&running)),
             Output::Table => {
                 for one in &running {
                     println!("{:<20} {}   faults: {}/_simulator/faults", one.region, one.endpoint, one.control);
+                }
+                if let Some(identity) = &identity {
+                    let address = identity.address();
+                    println!("{:<20} http://{address}   faults: http://{address}/_simulator/fault", "identity");
+                    println!(
+                        "IDENTITY_ENDPOINT=http://{address}/msi/token IDENTITY_HEADER=simulated-identity-header sealane serve"
+                    );
                 }
             }
         }

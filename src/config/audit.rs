@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     problem::{Findings, suggest},
-    value::{Bytes, Scalar, Setting, words},
+    secret::Secrets,
+    value::{Bytes, Scalar, SecretRef, Setting, words},
 };
-use crate::audit::{CheckpointCopy, Durability, Settings};
+use crate::{
+    audit::{CheckpointCopy, Durability, RequestKey, Settings},
+    secret::Form,
+};
 
 /// The audit journal: what was sent where, for whom, under which policy.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -28,6 +32,10 @@ pub(super) struct Audit {
     /// machine's disk, or `stderr`. Default: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checkpoints: Option<Setting<String>>,
+    /// Secret of at least 32 characters under which each record holds a MAC of its request, so that whoever has both can
+    /// prove that they belong together. Default: none, and no MAC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_key: Option<SecretRef>,
     /// Days that records are kept, at least 185. Default 400.
     #[serde(default = "retention_days")]
     retention_days: Setting<u32>,
@@ -61,13 +69,19 @@ pub struct AuditSettings {
     pub settings: Settings,
 }
 
-pub(super) fn check(entry: &Audit, folder: &Path, findings: &mut Findings<'_>) -> Option<AuditSettings> {
+pub(super) fn check(
+    entry: &Audit,
+    folder: &Path,
+    secrets: &Secrets<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<AuditSettings> {
     const SMALLEST_SEGMENT: usize = 64 << 10;
     let directory = entry.directory.take(findings).map(|path| folder.join(path));
     let key = entry.key.as_ref().map(|path| path.take(findings).map(|path| folder.join(path)));
     let durability = entry.durability.take(findings).copied();
     let checkpoints = entry.checkpoints.as_ref().map(|to| to.take(findings));
     let retention_days = entry.retention_days.take(findings).copied();
+    let request_key = entry.request_key.as_ref().map(|from| request_key(from, secrets, findings));
     let Bytes(segment_bytes) = *entry.segment_bytes.take(findings)?;
     if retention_days.is_some_and(|days| days < Settings::MIN_RETENTION_DAYS) {
         let least = Settings::MIN_RETENTION_DAYS;
@@ -100,7 +114,18 @@ pub(super) fn check(entry: &Audit, folder: &Path, findings: &mut Findings<'_>) -
             retention_days: retention_days?,
             segment_bytes: segment_bytes as u64,
             checkpoint_copy,
+            request_key: request_key.map_or(Some(None), |key| key.map(Some))?,
             ..Settings::default()
         },
     })
+}
+
+fn request_key(from: &SecretRef, secrets: &Secrets<'_>, findings: &mut Findings<'_>) -> Option<RequestKey> {
+    let secret = secrets.resolve("request_key", from, Form::Word, findings)?;
+    let key = RequestKey::new(secret.expose().as_bytes());
+    if key.is_none() {
+        let least = RequestKey::MIN_BYTES;
+        findings.refuse(from.place, format!("request_key: the secret must have at least {least} characters"));
+    }
+    key
 }

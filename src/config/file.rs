@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     audit::Audit,
+    auth::Auth,
     tls::Tls,
-    value::{Bytes, PathFamily, SecretRef, Setting},
+    value::{Bytes, PathFamily, Placed, SecretRef, Setting},
 };
 use crate::identity::Audience;
 
@@ -97,7 +98,7 @@ pub(super) struct Resource {
     /// Scheme and host, such as `https://contoso-swc.openai.azure.com`; without `/openai`.
     pub(super) endpoint: Setting<String>,
     /// How the service proves itself there.
-    pub(super) auth: Auth,
+    pub(super) auth: Placed<Auth>,
     /// Where Azure's control plane knows it, for `sealane check --azure`. Default: it is not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) arm: Option<Arm>,
@@ -136,14 +137,6 @@ impl Arm {
     }
 }
 
-/// How the service proves itself to a resource.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Auth {
-    /// One of the resource's two keys.
-    pub(super) api_key: SecretRef,
-}
-
 /// Which of Azure's two families of addresses an operation uses.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -179,7 +172,12 @@ pub(super) struct Model {
     /// Default alarm.
     #[serde(default = "version_alarm")]
     pub(super) on_version_mismatch: Setting<OnVersionMismatch>,
-    /// Names that requests may pass in `extra_params`. Default none.
+    /// Chat models only: the model takes pictures, which `sealane parity` then tries. Requests with pictures are passed on
+    /// either way. Default false.
+    #[serde(default = "no")]
+    pub(super) vision: Setting<bool>,
+    /// Names of further Azure parameters that requests may pass in `extra_params`, such as `store`, with which Azure
+    /// keeps prompt and answer. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) extra_params: Vec<Setting<String>>,
     /// Embedding models only: what makes their vectors comparable. Default: by the model's name where it is one of
@@ -219,6 +217,12 @@ pub(super) struct TargetEntry {
     /// compute. Default none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) spillover: Option<Spillover>,
+    /// The deployment's tokens a minute (TPM) in Azure. Default: what Azure's headers state, which always counts more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tokens_per_minute: Option<Setting<u32>>,
+    /// The deployment's requests a minute (RPM) in Azure. Default: what Azure's headers state, which always counts more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) requests_per_minute: Option<Setting<u32>>,
     /// Embedding models only: this deployment's own claim; must equal that of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) embedding: Option<EmbeddingSpace>,
@@ -368,6 +372,14 @@ pub(super) struct Failover {
     pub(super) retry_pause: Setting<Duration>,
     /// Attempts in flight at one target; bulk work leaves a fifth of them to interactive calls. Default 256.
     pub(super) concurrency: Setting<u32>,
+    /// Calls wait for their turn at a target that is short of Azure quota, or go to the next one, instead of running
+    /// into a 429. Default true.
+    pub(super) pace: Setting<bool>,
+    /// Longest wait of an interactive call for its turn, before the next target is taken; at most a tenth of its time.
+    /// Default 1s.
+    pub(super) spill_after: Setting<Duration>,
+    /// The same for bulk calls, which rather stay where they are; at most a quarter of their time. Default 10s.
+    pub(super) spill_bulk_after: Setting<Duration>,
     /// Failures in a row that make a target suspect, so that test calls are sent to it, 1 to 100. Default 5.
     pub(super) suspicious_failures: Setting<u32>,
     /// Silence of an attempt in flight that counts as a sign of trouble; five of the model's medians if those are
@@ -389,6 +401,9 @@ pub(super) struct Failover {
     pub(super) standby_test_interval: Setting<Duration>,
     /// Tokens a day for test calls outside validation and return. Default 200000.
     pub(super) test_tokens_per_day: Setting<u32>,
+    /// How often an embedding deployment is compared with the reference of its space, although traffic proves it
+    /// otherwise, 1m to 168h. One without traffic is compared by each of its test calls. Default 24h.
+    pub(super) embedding_comparison_interval: Setting<Duration>,
     /// A workflow's pin to its region is forgotten after this long without a call. Default 30m.
     pub(super) pin_idle: Setting<Duration>,
 }
@@ -442,7 +457,7 @@ impl File {
     pub(super) fn redact(&mut self) {
         for resource in &mut self.resources {
             resource.endpoint = "***".to_owned().into();
-            resource.auth.api_key.redact();
+            resource.auth.value.redact();
             for name in resource.arm.iter_mut().flat_map(Arm::names) {
                 *name = "***".to_owned().into();
             }
@@ -538,6 +553,9 @@ impl Default for Failover {
             retry_budget_percent: defaults.retry_budget_percent.into(),
             retry_pause: defaults.retry_pause.into(),
             concurrency: defaults.concurrency.into(),
+            pace: defaults.pacing.enabled.into(),
+            spill_after: defaults.pacing.interactive.into(),
+            spill_bulk_after: defaults.pacing.bulk.into(),
             suspicious_failures: defaults.detection.consecutive.into(),
             suspicious_silence: defaults.detection.silence.0.into(),
             hedge: defaults.hedging.enabled.into(),
@@ -548,6 +566,7 @@ impl Default for Failover {
             return_test_interval: defaults.testing.return_interval.into(),
             standby_test_interval: defaults.testing.deep_interval.into(),
             test_tokens_per_day: u32::try_from(defaults.testing.tokens_per_day).unwrap_or(u32::MAX).into(),
+            embedding_comparison_interval: defaults.testing.comparison_interval.into(),
             pin_idle: defaults.affinity.idle.into(),
         }
     }

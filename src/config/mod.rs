@@ -1,11 +1,12 @@
 //! The configuration: one YAML file becomes one checked value.
 //!
-//! `file` is the file as written, `value` how single values are written; `resources`, `routes`, `access` and `tls` check
+//! `file` is the file as written, `value` how single values are written; `resources`, `auth`, `routes`, `access` and `tls` check
 //! what the file says, each adding what it finds to one list, so that all problems are told at once; `evidence` is what
 //! Azure's control plane confirmed of it; `settings` does the
 //! rest. Secrets are references, resolved here and never printed.
 mod access;
 mod audit;
+mod auth;
 mod evidence;
 mod file;
 mod problem;
@@ -17,6 +18,7 @@ mod tls;
 mod value;
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -82,6 +84,8 @@ pub struct Config {
     pub reflection: Audience,
     /// Pictures in requests.
     pub images: Images,
+    /// Names of the models that are said to take pictures.
+    pub vision: BTreeSet<String>,
     /// Model name to the `extra_params` that requests may pass; models without any are left out.
     pub extra_params: Vec<(String, Vec<String>)>,
     /// What looks wrong but can be served with, each with its line.
@@ -118,14 +122,14 @@ impl Config {
         let region_status = file.region_status.take(&mut findings).copied();
         let limits = settings::limits(&file.limits, &mut findings);
         let thresholds = settings::thresholds(&file.failover, &mut findings);
-        let state_file =
-            file.state_file.as_ref().and_then(|path| path.take(&mut findings)).map(|path| folder.join(path));
-        let audit = file.audit.as_ref().map(|entry| audit::check(entry, folder, &mut findings));
+        let state_file = file.state_file.as_ref().and_then(|entry| settings::state_file(entry, folder, &mut findings));
+        let audit = file.audit.as_ref().map(|entry| audit::check(entry, folder, &secrets, &mut findings));
         let drain = settings::drain(&file.drain, &mut findings);
         let telemetry = settings::telemetry(&file.telemetry, &mut findings);
         let ops = file.ops.listen.as_ref().and_then(|listen| listen.take(&mut findings)).copied();
         let reflection = file.reflection.take(&mut findings).copied();
         let images = settings::images(&file.images, &mut findings);
+        let vision = routes::vision(&file.models, &mut findings);
         let extra_params = routes::extra_params(&file.models, &mut findings);
         let listen = access::listen(&file, &mut findings);
         let (Some(routes), Some(access), Some(limits), Some(thresholds), Some(drain)) =
@@ -158,6 +162,7 @@ impl Config {
             telemetry,
             reflection,
             images,
+            vision,
             extra_params,
             warnings: findings.finish()?,
             revision: revision(text),

@@ -195,7 +195,7 @@ fn without_place(message: String) -> String {
 /// A line of the file, without what may be a secret: people do write keys where only references belong.
 fn mask(line: &str) -> String {
     let mut masked = line.to_owned();
-    for key in ["key:", "token:", "auth:"] {
+    for key in ["key:", "token:", "client_secret:", "auth:"] {
         let Some(at) = masked.find(key) else { continue };
         let value_at = at + key.len();
         let value = masked[value_at..].trim_start();
@@ -220,6 +220,7 @@ mod tests {
             ("    auth: { api_key: { env: KEY } }", "    auth: { api_key: { env: KEY } }"),
             ("  - { name: a, token: hunter2, policy: p }", "  - { name: a, token: ***, policy: p }"),
             ("    auth: sk-123", "    auth: ***"),
+            ("    client_secret: hunter2", "    client_secret: ***"),
             ("  key: MIIE", "  key: ***"),
             ("    region: swedencentral", "    region: swedencentral"),
         ] {

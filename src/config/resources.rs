@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use sealane_core::domain::{OnMismatch, normalise_region};
 
 use super::{
+    auth,
     file::{Arm, File, OperationPath, Resource},
     problem::{Findings, Place},
     secret::Secrets,
@@ -124,7 +125,7 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
     if let Some(on_mismatch) = &entry.on_region_mismatch {
         on_mismatch.take(findings);
     }
-    let key = secrets.word("api_key", &entry.auth.api_key, findings);
+    let credential = auth::check(&entry.auth, secrets, findings);
     let chat_path = path_style(&entry.chat, findings);
     let embeddings_path = path_style(&entry.embeddings, findings);
     let connect_timeout = positive("connect_timeout", &entry.connect_timeout, findings);
@@ -142,9 +143,13 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
         endpoint,
         chat_path: chat_path?,
         embeddings_path: embeddings_path?,
-        credential: Credential::ApiKey(key?),
+        credential: credential?,
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(2)),
     };
+    if settings.embeddings_path == PathStyle::V1 && matches!(settings.credential, Credential::Entra(_)) {
+        let told = "Azure documents no embeddings with Entra ID on the v1 path; `dated` serves them";
+        findings.warn(entry.embeddings.path.place, told);
+    }
     match unusable(&settings, insecure?) {
         Some(reason) => {
             findings.refuse(entry.endpoint.place, format!("endpoint `{text}` {reason}"));

@@ -1,10 +1,17 @@
 //! Checks the models and turns their targets into routes.
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use sealane_core::{
-    domain::{Claims, ExpectedVersion, ModelKind, OnVersionMismatch, ScopeEvidence, Target, TargetId},
+    domain::{
+        self, Claims, ExpectedVersion, ModelKind, OnVersionMismatch, RateLimits, ScopeEvidence, Sku, Target, TargetId,
+    },
     router::Routes,
 };
+
+use crate::azure::RESERVED_PARAMS;
 
 use super::{
     evidence::Evidence,
@@ -21,6 +28,9 @@ const AZURE_EMBEDDINGS: [(&str, &str, u32); 3] = [
     ("text-embedding-3-small", "1", 1536),
     ("text-embedding-ada-002", "2", 1536),
 ];
+
+/// The one of them that does not take `dimensions`.
+const NEVER_SHORTENED: &str = "text-embedding-ada-002";
 
 /// Azure's own bound is far below; this one keeps a slip of the finger from being believed.
 const MAX_DIMENSIONS: u32 = 65_536;
@@ -66,11 +76,26 @@ pub(super) fn check(
     }
 }
 
+/// Models that are said to take pictures.
+pub(super) fn vision(models: &[Model], findings: &mut Findings<'_>) -> BTreeSet<String> {
+    let takes = models.iter().filter(|model| model.vision.take(findings).copied().unwrap_or_default());
+    takes.filter_map(|model| model.name.peek().cloned()).collect()
+}
+
 /// Model name to the `extra_params` that it takes.
 pub(super) fn extra_params(models: &[Model], findings: &mut Findings<'_>) -> Vec<(String, Vec<String>)> {
     let mut all = Vec::new();
     for model in models.iter().filter(|model| !model.extra_params.is_empty()) {
-        let params: Vec<_> = model.extra_params.iter().filter_map(|param| param.take(findings).cloned()).collect();
+        let mut params = Vec::new();
+        for entry in &model.extra_params {
+            let Some(param) = entry.take(findings) else { continue };
+            match RESERVED_PARAMS.iter().find(|(reserved, _)| reserved == param) {
+                Some((_, why)) => {
+                    findings.refuse(entry.place, format!("`{param}` cannot be among `extra_params`: {why}"));
+                }
+                None => params.push(param.clone()),
+            }
+        }
         if let Some(name) = model.name.peek() {
             all.push((name.clone(), params));
         }
@@ -93,7 +118,7 @@ fn check_model(
         findings.refuse(model.name.place, format!("model `{name}` has no targets"));
         return;
     }
-    let space = embedding_space(name, kind, model, findings);
+    let space = route_space(name, kind, model, findings);
     let version = expected_version(name, kind, model, findings);
     let first = targets.len();
     for entry in &model.targets {
@@ -134,15 +159,36 @@ fn check_model(
             reasoning,
             upstream_stream,
             version: version.clone(),
-            embedding_space: space.clone().unwrap_or_default().into(),
+            embedding_space: space.clone(),
             claims: Claims {
                 spillover: spillover.map(|(deployment, _)| deployment),
                 scope_evidence: ScopeEvidence::Declared,
                 on_mismatch: resource.on_mismatch,
+                limits: rate_limits(entry, sku, findings),
             },
         });
     }
     warn_of_one_region(name, model, &targets[first..], findings);
+}
+
+/// What the entry says of Azure's limits.
+fn rate_limits(entry: &TargetEntry, sku: Sku, findings: &mut Findings<'_>) -> RateLimits {
+    let mut take = |key: &str, setting: &Option<Setting<u32>>| {
+        let setting = setting.as_ref()?;
+        let limit = *setting.take(findings)?;
+        if limit == 0 {
+            findings.refuse(setting.place, format!("`{key}` must be at least 1; leave it out if it is not known"));
+        } else if sku.is_provisioned() {
+            let sku = sku.as_str();
+            findings
+                .refuse(setting.place, format!("`{key}` is not for `{sku}`: reserved throughput has no such limit"));
+        }
+        Some(limit)
+    };
+    RateLimits {
+        tokens_per_minute: take("tokens_per_minute", &entry.tokens_per_minute),
+        requests_per_minute: take("requests_per_minute", &entry.requests_per_minute),
+    }
 }
 
 fn find<'a>(
@@ -196,76 +242,97 @@ fn expected_version(
     Some(ExpectedVersion { version: version.as_str().into(), on_mismatch })
 }
 
-/// What makes a model's vectors comparable, such as `text-embedding-3-large/1/3072`; empty for chat.
-fn embedding_space(name: &str, kind: ModelKind, model: &Model, findings: &mut Findings<'_>) -> Option<String> {
-    let declared = model.embedding.as_ref();
-    let claims: Vec<_> = model.targets.iter().filter_map(|target| target.embedding.as_ref()).collect();
+/// What makes a model's vectors comparable; `None` for chat.
+fn route_space(
+    name: &str,
+    kind: ModelKind,
+    model: &Model,
+    findings: &mut Findings<'_>,
+) -> Option<Arc<domain::EmbeddingSpace>> {
     if kind == ModelKind::Chat {
-        for claim in declared.into_iter().chain(claims) {
+        let claims = model.embedding.iter().chain(model.targets.iter().filter_map(|entry| entry.embedding.as_ref()));
+        for claim in claims {
             findings.refuse(claim.place(), format!("`embedding` is only for `kind: embedding`, and `{name}` is chat"));
         }
         return None;
     }
-    // The model's own declaration comes first, then what its targets say of themselves; all must agree.
-    let mut agreed = Agreed::default();
-    for claim in declared.into_iter().chain(claims) {
-        agreed.model.hear("model", claim.model.as_ref(), findings);
-        agreed.version.hear("version", claim.version.as_ref(), findings);
-        agreed.dimensions.hear("dimensions", claim.dimensions.as_ref(), findings);
+    let mut spaces = Vec::new();
+    for entry in &model.targets {
+        spaces.push((entry, embedding_space(name, model, entry, findings)?));
     }
-    let azure_name = agreed.model.value.map_or(name, |model| model.as_str());
+    agree(&spaces, findings);
+    let version = spaces.iter().find_map(|(_, space)| space.version.clone());
+    let (_, first) = spaces.into_iter().next()?;
+    Some(Arc::new(domain::EmbeddingSpace { version, ..first }))
+}
+
+/// What a deployment's vectors are, as far as the file says, or Azure's list does.
+fn embedding_space(
+    name: &str,
+    model: &Model,
+    entry: &TargetEntry,
+    findings: &mut Findings<'_>,
+) -> Option<domain::EmbeddingSpace> {
+    let claims = [entry.embedding.as_ref(), model.embedding.as_ref()];
+    let claims = || claims.into_iter().flatten();
+    let stated = claims().find_map(|claim| claim.model.as_ref()).and_then(|stated| stated.take(findings));
+    let azure_name = stated.map_or(name, String::as_str);
     let known = AZURE_EMBEDDINGS.iter().find(|(known, _, _)| *known == azure_name);
-    let version = agreed.version.value.map(String::as_str).or(known.map(|(_, version, _)| *version));
-    let dimensions = agreed.dimensions.value.copied().or(known.map(|(_, _, dimensions)| *dimensions));
-    let (Some(version), Some(dimensions)) = (version, dimensions) else {
+    let version = claims().find_map(|claim| claim.version.as_ref()).and_then(|stated| stated.take(findings));
+    let version = version.map(String::as_str).or(known.map(|(_, version, _)| *version));
+    let own_length = known.map(|(_, _, dimensions)| *dimensions);
+    let stated = claims().find_map(|claim| claim.dimensions.as_ref());
+    let place = stated.map_or(model.name.place, |stated| stated.place);
+    let Some(dimensions) = stated.and_then(|stated| stated.take(findings)).copied().or(own_length) else {
         let example = "embedding: { model: text-embedding-3-large, version: \"1\", dimensions: 3072 }";
         findings.refuse(
-            model.name.place,
+            place,
             format!("`{azure_name}` is none of Azure's embedding models; state what its vectors are: `{example}`"),
         );
         return None;
     };
     if dimensions == 0 || dimensions > MAX_DIMENSIONS {
-        let place = agreed.dimensions.place;
         findings.refuse(place, format!("`dimensions` must be from 1 to {MAX_DIMENSIONS}"));
+        return None;
     }
-    Some(format!("{azure_name}/{version}/{dimensions}"))
-}
-
-#[derive(Default)]
-struct Agreed<'a> {
-    model: Heard<'a, String>,
-    version: Heard<'a, String>,
-    dimensions: Heard<'a, u32>,
-}
-
-struct Heard<'a, T> {
-    value: Option<&'a T>,
-    place: Place,
-}
-
-impl<T> Default for Heard<'_, T> {
-    fn default() -> Self {
-        Self { value: None, place: Place::default() }
+    let shortened = own_length.is_some_and(|own| own != dimensions);
+    if let Some(own) = own_length.filter(|own| dimensions > *own || (shortened && azure_name == NEVER_SHORTENED)) {
+        findings.refuse(place, format!("`{azure_name}` has vectors of {own} numbers, it cannot give {dimensions}"));
+        return None;
     }
+    let version = version.map(Into::into);
+    Some(domain::EmbeddingSpace { model: azure_name.into(), version, dimensions, shortened })
 }
 
-impl<'a, T: super::value::Scalar + PartialEq> Heard<'a, T> {
-    fn hear(&mut self, key: &str, setting: Option<&'a Setting<T>>, findings: &mut Findings<'_>) {
-        let Some(setting) = setting else { return };
-        let Some(value) = setting.take(findings) else { return };
-        match self.value {
-            None => *self = Self { value: Some(value), place: setting.place },
-            Some(first) if first == value => {}
-            Some(first) => findings.refuse(
-                setting.place,
-                format!(
-                    "{key} `{}` here, but `{}` on line {}: vectors of two kinds in one route would corrupt every index",
-                    value.write(),
-                    first.write(),
-                    self.place.line
-                ),
-            ),
+/// Vectors of two kinds in one route would corrupt every index. A version that is not stated differs from none.
+fn agree(spaces: &[(&TargetEntry, domain::EmbeddingSpace)], findings: &mut Findings<'_>) {
+    let Some((first, rest)) = spaces.split_first() else { return };
+    let told = |(entry, space): &(&TargetEntry, domain::EmbeddingSpace), what: &str| {
+        let value = match what {
+            "model" => space.model.to_string(),
+            "version" => space.version.as_deref().unwrap_or_default().to_owned(),
+            _ => space.dimensions.to_string(),
+        };
+        let (deployment, resource) = (entry.deployment.peek(), entry.resource.peek());
+        let name = |name: Option<&String>| name.cloned().unwrap_or_default();
+        format!("`{}` at `{}` (line {}) `{value}`", name(deployment), name(resource), entry.deployment.place.line)
+    };
+    for other in rest {
+        let (ours, theirs) = (&first.1, &other.1);
+        let versions_differ = matches!((&ours.version, &theirs.version), (Some(a), Some(b)) if a != b);
+        for (what, differs) in [
+            ("model", ours.model != theirs.model),
+            ("version", versions_differ),
+            ("dimensions", ours.dimensions != theirs.dimensions),
+        ] {
+            if differs {
+                let place = other.0.embedding.as_ref().map_or(other.0.deployment.place, EmbeddingSpace::place);
+                let (ours, theirs) = (told(first, what), told(other, what));
+                findings.refuse(
+                    place,
+                    format!("{ours} and {theirs} have different {what}: vectors of two kinds in one route would corrupt every index"),
+                );
+            }
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Resolves references to secrets. What comes out never appears in a message.
-use std::path::Path;
-
-use secrecy::SecretString;
+use std::path::{Path, PathBuf};
 
 use super::{
     problem::Findings,
@@ -21,9 +19,14 @@ impl<'a> Secrets<'a> {
         Self { env, folder }
     }
 
-    /// One word, for whoever never reads it again.
-    pub(super) fn word(&self, key: &str, from: &SecretRef, findings: &mut Findings<'_>) -> Option<SecretString> {
-        self.resolve(key, from, Form::Word, findings).map(Secret::into_text)
+    /// An environment variable that is set to something.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|value| !value.is_empty())
+    }
+
+    /// A path of the file, which is relative to the configuration's folder.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
     }
 
     /// The secret; `None`, told to `findings` under the name `key`, if there is none.

@@ -1,7 +1,10 @@
 //! Checks limits, failover, draining, telemetry and the like: single numbers, each with its own sense.
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use sealane_core::router::{Affinity, Detection, Hedging, Recovery, Testing, Thresholds};
+use sealane_core::router::{Affinity, Detection, Hedging, Pacing, Recovery, Testing, Thresholds};
 
 use super::{
     Place, file,
@@ -77,6 +80,19 @@ fn size(key: &str, setting: &Setting<Bytes>, findings: &mut Findings<'_>) -> Opt
     Some(value)
 }
 
+/// A folder that is not there is told now and not at the first change of a standing, which may be weeks away.
+pub(super) fn state_file(entry: &Setting<String>, folder: &Path, findings: &mut Findings<'_>) -> Option<PathBuf> {
+    let path = folder.join(entry.take(findings)?);
+    let holds = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(missing) = holds.filter(|parent| !parent.is_dir()) {
+        let told = format!("standings cannot be kept: there is no folder `{}`", missing.display());
+        findings.warn(entry.place, told);
+    } else if path.is_dir() {
+        findings.warn(entry.place, format!("standings cannot be kept: `{}` is a folder", path.display()));
+    }
+    Some(path)
+}
+
 pub(super) fn limits(entry: &file::Limits, findings: &mut Findings<'_>) -> Option<Limits> {
     let max_request_bytes = size("max_request_bytes", &entry.max_request_bytes, findings);
     let max_response_bytes = size("max_response_bytes", &entry.max_response_bytes, findings);
@@ -138,6 +154,9 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
     let retry_budget_percent = entry.retry_budget_percent.take(findings).copied();
     let retry_pause = positive("retry_pause", &entry.retry_pause, findings);
     let concurrency = entry.concurrency.take(findings).copied();
+    let pace = entry.pace.take(findings).copied();
+    let spill_after = entry.spill_after.take(findings).copied();
+    let spill_bulk_after = entry.spill_bulk_after.take(findings).copied();
     let suspicious_failures = entry.suspicious_failures.take(findings).copied();
     let suspicious_silence = positive("suspicious_silence", &entry.suspicious_silence, findings);
     let hedge = entry.hedge.take(findings).copied();
@@ -148,6 +167,7 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
     let return_test_interval = positive("return_test_interval", &entry.return_test_interval, findings);
     let standby_test_interval = positive("standby_test_interval", &entry.standby_test_interval, findings);
     let test_tokens_per_day = entry.test_tokens_per_day.take(findings).copied();
+    let comparison_interval = positive("embedding_comparison_interval", &entry.embedding_comparison_interval, findings);
     let pin_idle = positive("pin_idle", &entry.pin_idle, findings);
     let usual = Thresholds::default();
     let standby_test_interval = standby_test_interval?;
@@ -179,6 +199,7 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
         retries: retries?,
         retry_pause: retry_pause?,
         concurrency: concurrency?,
+        pacing: Pacing { enabled: pace?, interactive: spill_after?, bulk: spill_bulk_after?, ..usual.pacing },
         detection: Detection {
             consecutive: suspicious_failures?,
             silence: (suspicious_silence?, usual.detection.silence.1),
@@ -192,6 +213,7 @@ pub(super) fn thresholds(entry: &file::Failover, findings: &mut Findings<'_>) ->
             // A standby whose turn comes late by its jitter is not unproven yet.
             unproven: standby_test_interval.mul_f64(1.5),
             tokens_per_day: test_tokens_per_day?.into(),
+            comparison_interval: comparison_interval?,
             ..usual.testing
         },
         affinity: Affinity { idle: pin_idle?, ..usual.affinity },
@@ -254,6 +276,11 @@ fn fit_together(entry: &file::Failover, numbers: &Thresholds, findings: &mut Fin
             (second..=second * 600).contains(&testing.return_interval),
             [entry.return_test_interval.place, Place::default()],
             "`return_test_interval` must be from 1s to 10m: test calls decide when a target comes back",
+        ),
+        (
+            (second * 60..=second * 168 * 3600).contains(&testing.comparison_interval),
+            [entry.embedding_comparison_interval.place, Place::default()],
+            "`embedding_comparison_interval` must be from 1m to 168h: vectors of another model corrupt an index silently",
         ),
         (
             recovery.hold.0 <= recovery.hold.1,

@@ -89,6 +89,44 @@ impl<T: Scalar> JsonSchema for Setting<T> {
     }
 }
 
+/// A section of the file and where it begins.
+#[derive(Clone, Debug)]
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<T>::deserialize(deserializer)?;
+        Ok(Self { value: spanned.value, place: spanned.referenced.into() })
+    }
+}
+
+impl<T: Serialize> Serialize for Placed<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Placed<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
 /// Where a secret is kept. The file never holds one itself.
 #[derive(Clone, Debug)]
 pub(super) struct SecretRef {
@@ -364,6 +402,15 @@ pub(super) enum PathFamily {
     V1,
 }
 
+/// Who the service is in Entra ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntraKind {
+    WorkloadIdentity,
+    ManagedIdentity,
+    ClientSecret,
+    AzureCli,
+}
+
 /// Values that are one of a few words.
 macro_rules! words {
     ($type:ty, $what:literal, [$($word:literal => $value:expr),+ $(,)?]) => {
@@ -390,6 +437,12 @@ macro_rules! words {
 pub(super) use words;
 
 words!(PathFamily, "a path style", ["dated" => Self::Dated, "v1" => Self::V1]);
+words!(EntraKind, "an identity of Entra ID", [
+    "workload_identity" => Self::WorkloadIdentity,
+    "managed_identity" => Self::ManagedIdentity,
+    "client_secret" => Self::ClientSecret,
+    "azure_cli" => Self::AzureCli,
+]);
 words!(ModelKind, "a kind of model", ["chat" => Self::Chat, "embedding" => Self::Embedding]);
 words!(UpstreamStream, "a way to call upstream", ["auto" => Self::Auto, "never" => Self::Never]);
 words!(OnVersionMismatch, "a meaning of another version", ["alarm" => Self::Alarm, "fail" => Self::Fail]);

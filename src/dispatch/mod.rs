@@ -20,11 +20,11 @@ use std::{
 };
 
 use sealane_core::{
-    domain::{ModelKind, Moment, RoutingOptions, Target},
+    domain::{Drift, ModelKind, Moment, RoutingOptions, Target, Vector},
     policy::Policy,
     router::{
-        Call, CallTerms, Delivery, Route, Router, Routes, SavedTarget, Snapshot, TestOrder, TestResult, Thresholds,
-        Ticket,
+        Call, CallTerms, Delivery, Reference, Route, Router, Routes, SavedTarget, Snapshot, TestOrder, TestResult,
+        Thresholds, Ticket,
     },
 };
 use tokio::sync::{Notify, watch};
@@ -202,10 +202,26 @@ impl<U: Upstream> Dispatcher<U> {
         }
     }
 
+    /// A test call embedded the reference text: its vector, or why that is none of the target's space.
+    pub fn compared(&self, target: &Target, said: Result<Vector, Drift>) {
+        self.router().compared(target.id, said, self.clock.now());
+        self.announce();
+    }
+
     /// Tells the router how a test call ended.
     pub fn tested(&self, order: &TestOrder, result: &TestResult) {
         self.router().tested(order, result, self.clock.now());
         self.announce();
+    }
+
+    /// How many embedding spaces have settled their reference vectors.
+    pub fn count_references(&self) -> usize {
+        self.router().count_references()
+    }
+
+    /// The reference vectors of embedding spaces that are settled.
+    pub fn references(&self) -> Vec<Reference> {
+        self.router().references()
     }
 
     /// What a restart must not forget.

@@ -130,7 +130,7 @@ mod tests {
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
             version: None,
-            embedding_space: "".into(),
+            embedding_space: None,
             claims: Default::default(),
         };
         TargetReport { target: Arc::new(target), calls, passed, last_failure, busy }

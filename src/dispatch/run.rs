@@ -3,8 +3,8 @@ use std::{sync::Arc, time::Duration};
 
 use sealane_core::{
     domain::{
-        AttemptReason, AttemptRecord, AttemptResult, Evidence, Failure, FailureClass, FailureKind, FinishReason,
-        Moment, ReplyHeader, Target, Usage,
+        AttemptReason, AttemptRecord, AttemptResult, ContentFilterResults, Evidence, Failure, FailureClass,
+        FailureKind, FinishReason, Moment, Rejection, ReplyHeader, Target, TargetId, Usage,
     },
     router::{Call, Decision, GiveUp, Observation, Protection, Ticket},
 };
@@ -14,8 +14,11 @@ use super::{Admission, CallError, CallFailure, Dispatcher, Served, race::Departu
 use crate::{
     audit::{AttemptEnd, CallJournal, Intent, Label, OpenIntent, Outcome, PendingIntent, Place},
     telemetry::{AttemptSpan, CallSpan, Operation},
-    upstream::{AttemptOrder, TraceContext, Upstream},
+    upstream::{AttemptOrder, Destination, TraceContext, Upstream},
 };
+
+/// What the journal says where the filter itself failed and the text came unfiltered.
+const UNFILTERED: &str = "unfiltered";
 
 /// One call on its way. Dropping it in the middle means that the caller left: the attempts under way are given back
 /// unscored, their spans say `cancelled`, and the requests upstream are closed by their own drop.
@@ -31,6 +34,8 @@ pub(super) struct Run<U: Upstream> {
     under_way: Vec<UnderWay>,
     /// Number of the attempt whose answer the caller gets; the last one while none is known.
     serving: Option<u32>,
+    /// Targets of which the trace says why they were passed over.
+    skipped: Vec<TargetId>,
     /// The last failed attempt's name in the journal.
     failed: Option<Label>,
 }
@@ -73,6 +78,7 @@ impl<U: Upstream> Run<U> {
             records: Vec::with_capacity(2),
             under_way: Vec::with_capacity(1),
             serving: None,
+            skipped: Vec::new(),
             failed: None,
         }
     }
@@ -110,9 +116,10 @@ impl<U: Upstream> Run<U> {
 
     fn start(&mut self, decision: Decision, now: Moment) -> Option<Started> {
         let Decision::Try { ticket, target, reason, limits, protect_at } = decision else { return None };
-        let span = self.begin(ticket, target.target(), reason, now);
+        let destination = self.dispatcher.upstream.destination(target.target());
+        let span = self.begin(ticket, target.target(), &destination, reason, now);
         let (traceparent, tracestate) = span.trace_headers();
-        let intent = self.intent(ticket, target.target(), reason, now);
+        let intent = self.intent(ticket, target.target(), &destination, reason, now);
         let answer = Outcome::default();
         self.under_way.push(UnderWay { ticket, started: now, first_content: None, span, intent: None, answer });
         let trace = TraceContext { traceparent, tracestate };
@@ -123,6 +130,7 @@ impl<U: Upstream> Run<U> {
         &self,
         ticket: Ticket,
         target: &Target,
+        destination: &Destination,
         reason: AttemptReason,
         now: Moment,
     ) -> Option<Box<PendingIntent>> {
@@ -133,18 +141,28 @@ impl<U: Upstream> Run<U> {
             place: Place::from(target),
             scope_evidence: target.claims.scope_evidence.into(),
             reason: reason.as_str().into(),
+            standing: self.dispatcher.router().standing(ticket).map(|standing| standing.as_str().into()),
+            api_version: destination.api_version.as_ref().map(Label::from),
             failover_of: self.failed.clone().filter(|_| matches!(reason, Rescue | Retry | Restart)),
             ..Intent::default()
         };
         Some(Box::new(journal.intent(attempt, self.call.terms().deadline.since(now))))
     }
 
-    fn begin(&mut self, ticket: Ticket, target: &Arc<Target>, reason: AttemptReason, now: Moment) -> AttemptSpan {
+    fn begin(
+        &mut self,
+        ticket: Ticket,
+        target: &Arc<Target>,
+        destination: &Destination,
+        reason: AttemptReason,
+        now: Moment,
+    ) -> AttemptSpan {
         if let Some(before) = self.records.last()
             && matches!(before.result, Some(AttemptResult::Failed { .. }))
         {
             self.span.failover(before, target);
         }
+        self.tell_skipped(ticket, now);
         self.records.push(AttemptRecord {
             number: ticket.attempt(),
             target: Arc::clone(target),
@@ -154,7 +172,23 @@ impl<U: Upstream> Run<U> {
             result: None,
             evidence: Evidence::default(),
         });
-        AttemptSpan::start(&self.span, self.operation, target, reason, ticket.attempt())
+        let span = AttemptSpan::start(&self.span, self.operation, target, reason, ticket.attempt());
+        span.goes_to(destination.host.as_deref(), destination.port);
+        span
+    }
+
+    /// Has the trace say why the call does not go where its route would first have it; of each target once.
+    fn tell_skipped(&mut self, ticket: Ticket, now: Moment) {
+        if !self.span.is_exported() {
+            return;
+        }
+        let passed_over = self.dispatcher.router().passed_over(&self.call, ticket, now);
+        for (target, why) in passed_over {
+            if !self.skipped.contains(&target.id) {
+                self.span.skipped(&target, why);
+                self.skipped.push(target.id);
+            }
+        }
     }
 
     /// The first content of the answer is here. The attempt that brought it serves; those beside it are given up.
@@ -190,6 +224,8 @@ impl<U: Upstream> Run<U> {
 
     /// An attempt was answered with a response head.
     pub(super) fn answered(&mut self, ticket: Ticket, evidence: Evidence) {
+        let now = self.dispatcher.clock.now();
+        self.dispatcher.router().quota_seen(ticket, evidence.quota, now);
         if let Some(record) = self.record(ticket.attempt()) {
             record.evidence = evidence;
         }
@@ -225,9 +261,23 @@ impl<U: Upstream> Run<U> {
         attempt.span.replied(header);
         if self.journal.is_some() {
             attempt.answer.model_version = Some(header.model.as_str().into());
+            attempt.answer.response_id =
+                Some(header.response_id.as_str().into()).filter(|_| !header.response_id.is_empty());
         }
         if let Some(record) = self.records.get(attempt.ticket.attempt() as usize - 1) {
             self.dispatcher.replied(&record.target, &header.model);
+        }
+    }
+
+    /// What the content filter found in the prompt or in a choice of its answer.
+    pub(super) fn filtered(&mut self, results: &ContentFilterResults) {
+        let Some(attempt) = self.under_way.last_mut().filter(|_| self.journal.is_some()) else { return };
+        let found = results.verdicts.iter().filter(|verdict| verdict.is_remarkable()).map(|verdict| &*verdict.category);
+        for category in found.chain(results.unfiltered.then_some(UNFILTERED)) {
+            let category = Label::from(category);
+            if !attempt.answer.content_filter.contains(&category) {
+                attempt.answer.content_filter.push(category);
+            }
         }
     }
 
@@ -391,8 +441,17 @@ fn close_record(intent: Option<OpenIntent>, answer: Outcome, record: &AttemptRec
     };
     let said = &record.evidence;
     let label = |text: &Option<String>| text.as_deref().map(Label::from);
+    let blocked: &[String] = match &record.result {
+        Some(AttemptResult::Failed {
+            kind: FailureKind::Rejected(Rejection::PromptBlocked { categories }), ..
+        }) => categories,
+        _ => &[],
+    };
+    let content_filter =
+        answer.content_filter.into_iter().chain(blocked.iter().map(|one| one.as_str().into())).collect();
     intent.outcome(Outcome {
         result,
+        content_filter,
         failure: failure.map(Label::from),
         maybe_billed,
         http_status: said.http_status,

@@ -69,6 +69,7 @@ impl<U: Upstream> Dispatcher<U> {
         let route = self.route(&admission.model, ModelKind::Chat)?;
         let model = Arc::clone(&route.model);
         let call = self.admit(&mut admission, route, Delivery::Streamed, request.estimated_prompt_tokens());
+        let call = call.capped_at(request.answer_tokens());
         let (on_interruption, deadline) = (admission.options.on_interruption, admission.deadline);
         let run = Run::new(Arc::clone(self), admission, Operation::Chat { streamed: true }, call);
         let request = Arc::new(request);
@@ -172,18 +173,29 @@ async fn open<U: Upstream>(mut run: Run<U>, request: Arc<ChatRequest>) -> Result
             ChatEvent::PromptFilter(results) => prompt_filter = results,
             mut event => {
                 verdicts.condense(&mut event);
-                if let ChatEvent::Finish { reason, .. } = &event {
-                    finish_reasons.push(*reason);
-                }
+                note(&mut run, &mut finish_reasons, &event);
                 pieces.push(StreamEvent::Piece(event));
             }
         }
     }
     run.replied(&header);
+    prompt_filter.iter().for_each(|prompt| run.filtered(&prompt.results));
     let response_id = header.response_id.clone();
     let mut opening = vec![StreamEvent::Start { header, prompt_filter, served: run.so_far() }];
     opening.append(&mut pieces);
     Ok(Delivering { run, stream: opened.stream, opening, usage: None, response_id, finish_reasons, verdicts })
+}
+
+/// What span and journal are to know of a piece.
+fn note<U: Upstream>(run: &mut Run<U>, finish_reasons: &mut Vec<FinishReason>, piece: &ChatEvent) {
+    match piece {
+        ChatEvent::Finish { reason, filter, .. } => {
+            finish_reasons.push(*reason);
+            run.filtered(filter);
+        }
+        ChatEvent::FilterAnnotation { filter, .. } => run.filtered(filter),
+        _ => {}
+    }
 }
 
 impl<U: Upstream> Answer<U> {
@@ -255,9 +267,7 @@ impl<U: Upstream> Answer<U> {
                     Some(Ok(ChatEvent::Header(_) | ChatEvent::PromptFilter(_))) => {}
                     Some(Ok(mut piece)) => {
                         delivering.verdicts.condense(&mut piece);
-                        if let ChatEvent::Finish { reason, .. } = &piece {
-                            delivering.finish_reasons.push(*reason);
-                        }
+                        note(&mut delivering.run, &mut delivering.finish_reasons, &piece);
                         return Poll::Ready(Some(Ok(StreamEvent::Piece(piece))));
                     }
                     Some(Err(failure)) => {

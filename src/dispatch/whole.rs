@@ -47,6 +47,7 @@ impl<U: Upstream> Dispatcher<U> {
         let assembled = self.assembles(&route) && crate::upstream::streamable(&request);
         let delivery = if assembled { Delivery::Assembled } else { Delivery::Unary };
         let call = self.admit(&mut admission, route, delivery, request.estimated_prompt_tokens());
+        let call = call.capped_at(request.answer_tokens());
         let operation = Operation::Chat { streamed: assembled };
         let mut run = Run::new(Arc::clone(self), admission, operation, call);
         loop {
@@ -60,6 +61,8 @@ impl<U: Upstream> Dispatcher<U> {
                 Ok(reply) => {
                     run.replied(&reply.header);
                     run.finished(reply.choices.iter().map(|choice| choice.finish_reason));
+                    let prompts = reply.prompt_filter.iter().map(|prompt| &prompt.results);
+                    prompts.chain(reply.choices.iter().map(|choice| &choice.filter)).for_each(|one| run.filtered(one));
                     reply.usage.iter().for_each(|usage| run.used(usage));
                     run.served(Some(&reply.header.response_id));
                     return Ok(Completed { reply, served: run.so_far() });

@@ -36,7 +36,7 @@ impl<U: Upstream> Current<U> {
     }
 
     fn regions(&self) -> Regions<U> {
-        Regions::new(Arc::clone(&self.dispatcher), self.rules.get())
+        Regions::new(Arc::clone(&self.dispatcher), Arc::clone(&self.rules))
     }
 
     fn operator(&self) -> Operator<U> {

@@ -18,6 +18,8 @@ pub(super) struct DecodeRules<'a> {
     pub image_uris: bool,
     /// Names that `extra_params` may hold for the model asked for.
     pub extra_params: &'a [String],
+    /// The model asked for thinks before it speaks.
+    pub reasoning: bool,
 }
 
 /// The request, and where it may go.

@@ -1,23 +1,20 @@
 //! Protobuf -> domain for chat; the limits are Azure's own (contract sections 2 and 3.1).
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use sealane_core::domain::{
-    ChatRequest, ExtraParam, ImageDetail, ImageSource, JsonSchema, Message, Part, ReasoningEffort, ResponseFormat,
-    Role, RoutingOptions, Tool, ToolCall, ToolChoice, Verbosity,
+    ChatRequest, ExtraParam, JsonSchema, ReasoningEffort, ResponseFormat, RoutingOptions, Tool, ToolChoice,
+    UserSecurityContext, Verbosity,
 };
 use serde_json::value::RawValue;
 
 use super::{
     Violations,
     decode::{DecodeRules, known, model_name, non_empty, routing},
+    decode_message::messages,
     pb,
 };
 
-const MOST_MESSAGES: usize = 2048;
-const MOST_CHARACTERS: usize = 1_048_576;
-const MOST_IMAGES: usize = 50;
 const MOST_TOOLS: usize = 128;
-const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /// The request, and where it may go.
 pub(super) fn chat(
@@ -25,6 +22,9 @@ pub(super) fn chat(
     rules: DecodeRules<'_>,
 ) -> Result<(ChatRequest, RoutingOptions), Violations> {
     let mut wrong = Violations::none();
+    if rules.reasoning {
+        refuse_sampling(&request, &mut wrong);
+    }
     let options = routing(request.routing, &mut wrong);
     model_name(&request.model, &mut wrong);
     let messages = messages(request.messages, rules, &mut wrong);
@@ -69,136 +69,38 @@ pub(super) fn chat(
         prediction: non_empty(request.prediction),
         metadata: metadata(request.metadata, &mut wrong),
         end_user_id: non_empty(request.end_user_id),
+        user_security_context: request.user_security_context.map(security_context),
         extra_params: extra_params(request.extra_params, rules.extra_params, &mut wrong),
     };
     wrong.or((chat, options))
 }
 
-fn messages(messages: Vec<pb::Message>, rules: DecodeRules<'_>, wrong: &mut Violations) -> Vec<Message> {
-    wrong.require(!messages.is_empty(), "messages", "must hold at least one message");
-    wrong.require(messages.len() <= MOST_MESSAGES, "messages", format!("must hold at most {MOST_MESSAGES} messages"));
-    let has = |role: pb::Role| messages.iter().any(|message| message.role == role as i32);
-    wrong.require(
-        !(has(pb::Role::System) && has(pb::Role::Developer)),
-        "messages",
-        "must not mix ROLE_SYSTEM and ROLE_DEVELOPER",
-    );
-    let decoded: Vec<Message> = messages
-        .into_iter()
-        .enumerate()
-        .filter_map(|(at, one)| message(one, &format!("messages[{at}]"), rules, wrong))
-        .collect();
-    let parts = decoded.iter().flat_map(|message| &message.content);
-    let images = parts.filter(|part| matches!(part, Part::Image { .. })).count();
-    wrong.require(images <= MOST_IMAGES, "messages", format!("must hold at most {MOST_IMAGES} images"));
-    decoded
-}
-
-fn message(message: pb::Message, path: &str, rules: DecodeRules<'_>, wrong: &mut Violations) -> Option<Message> {
-    let role = match known(message.role, format!("{path}.role"), wrong)? {
-        pb::Role::Unspecified => {
-            wrong.add(format!("{path}.role"), "is required");
-            return None;
-        }
-        pb::Role::System => Role::System,
-        pb::Role::Developer => Role::Developer,
-        pb::Role::User => Role::User,
-        pb::Role::Assistant => Role::Assistant,
-        pb::Role::Tool => Role::Tool,
-    };
-    let calls_only = role == Role::Assistant && !message.tool_calls.is_empty();
-    wrong.require(!message.content.is_empty() || calls_only, format!("{path}.content"), "must hold at least one part");
-    wrong.require(message.name.chars().count() <= 64, format!("{path}.name"), "must be at most 64 characters");
-    wrong.require(
-        message.tool_calls.is_empty() || role == Role::Assistant,
-        format!("{path}.tool_calls"),
-        "belongs to ROLE_ASSISTANT only",
-    );
-    wrong.require(
-        message.tool_call_id.is_empty() != (role == Role::Tool),
-        format!("{path}.tool_call_id"),
-        "is required with ROLE_TOOL and belongs to it only",
-    );
-    let texts = message.content.iter().filter_map(|part| match &part.part {
-        Some(pb::content_part::Part::Text(text) | pb::content_part::Part::Refusal(text)) => Some(text.len()),
-        _ => None,
-    });
-    wrong.require(
-        texts.sum::<usize>() <= MOST_CHARACTERS,
-        format!("{path}.content"),
-        format!("must be at most {MOST_CHARACTERS} characters together"),
-    );
-    let content = message.content.into_iter().enumerate();
-    let content =
-        content.filter_map(|(at, one)| part(one, role, &format!("{path}.content[{at}]"), rules, wrong)).collect();
-    let tool_calls = message.tool_calls.into_iter().enumerate();
-    let tool_calls = tool_calls.map(|(at, call)| tool_call(call, &format!("{path}.tool_calls[{at}]"), wrong)).collect();
-    Some(Message {
-        role,
-        content,
-        name: non_empty(message.name),
-        tool_calls,
-        tool_call_id: non_empty(message.tool_call_id),
-    })
-}
-
-fn tool_call(call: pb::ToolCall, path: &str, wrong: &mut Violations) -> ToolCall {
-    wrong.require(!call.id.is_empty(), format!("{path}.id"), "is required");
-    wrong.require(!call.name.is_empty(), format!("{path}.name"), "is required");
-    ToolCall { id: call.id, name: call.name, arguments_json: call.arguments_json }
-}
-
-fn part(part: pb::ContentPart, role: Role, path: &str, rules: DecodeRules<'_>, wrong: &mut Violations) -> Option<Part> {
-    match part.part {
-        None => {
-            wrong.add(path, "must be text, image or refusal");
-            None
-        }
-        Some(pb::content_part::Part::Text(text)) => Some(Part::Text(text)),
-        Some(pb::content_part::Part::Refusal(text)) => {
-            wrong.require(role == Role::Assistant, format!("{path}.refusal"), "belongs to ROLE_ASSISTANT only");
-            Some(Part::Refusal(text))
-        }
-        Some(pb::content_part::Part::Image(one)) => {
-            wrong.require(role == Role::User, format!("{path}.image"), "belongs to ROLE_USER only");
-            image(one, &format!("{path}.image"), rules, wrong)
-        }
+/// What reasoning models do not take (contract 3.1), refused before it costs quota. Azure lets a parameter pass that
+/// says what is so anyway, and newer models that are told not to think take them all: those are left to Azure.
+fn refuse_sampling(request: &pb::CompleteRequest, wrong: &mut Violations) {
+    if request.reasoning_effort == pb::ReasoningEffort::None as i32 {
+        return;
+    }
+    for (field, is_set) in [
+        ("temperature", request.temperature.is_some_and(|value| value != 1.0)),
+        ("top_p", request.top_p.is_some_and(|value| value != 1.0)),
+        ("frequency_penalty", request.frequency_penalty.is_some_and(|value| value != 0.0)),
+        ("presence_penalty", request.presence_penalty.is_some_and(|value| value != 0.0)),
+        ("logprobs", request.logprobs),
+        ("top_logprobs", request.top_logprobs.is_some()),
+        ("logit_bias", !request.logit_bias.is_empty()),
+    ] {
+        wrong.require(!is_set, field, "is not for this model, which reasons");
     }
 }
 
-fn image(image: pb::ImagePart, path: &str, rules: DecodeRules<'_>, wrong: &mut Violations) -> Option<Part> {
-    let detail = match known(image.detail, format!("{path}.detail"), wrong)? {
-        pb::ImageDetail::Unspecified => None,
-        pb::ImageDetail::Auto => Some(ImageDetail::Auto),
-        pb::ImageDetail::Low => Some(ImageDetail::Low),
-        pb::ImageDetail::High => Some(ImageDetail::High),
-    };
-    let source = match image.source {
-        None => {
-            wrong.add(path, "must have uri or inline");
-            return None;
-        }
-        Some(pb::image_part::Source::Uri(uri)) => {
-            wrong.require(
-                rules.image_uris,
-                format!("{path}.uri"),
-                "this service does not let Azure fetch images; send the bytes inline",
-            );
-            wrong.require(uri.starts_with("https://"), format!("{path}.uri"), "must start with https://");
-            ImageSource::Uri(uri)
-        }
-        Some(pb::image_part::Source::Inline(bytes)) => {
-            let mime_type = image.mime_type;
-            wrong.require(!bytes.is_empty(), format!("{path}.inline"), "must not be empty");
-            wrong.require(
-                IMAGE_TYPES.contains(&mime_type.as_str()),
-                format!("{path}.mime_type"),
-                format!("must be one of {}", IMAGE_TYPES.join(", ")),
-            );
-            ImageSource::Inline { mime_type, bytes }
-        }
-    };
-    Some(Part::Image { source, detail })
+fn security_context(context: pb::UserSecurityContext) -> UserSecurityContext {
+    UserSecurityContext {
+        application_name: non_empty(context.application_name),
+        end_user_id: non_empty(context.end_user_id),
+        end_user_tenant_id: non_empty(context.end_user_tenant_id),
+        source_ip: non_empty(context.source_ip),
+    }
 }
 
 fn tools(tools: Vec<pb::Tool>, wrong: &mut Violations) -> Vec<Tool> {
@@ -292,11 +194,13 @@ fn reasoning_effort(effort: pb::ReasoningEffort) -> Option<ReasoningEffort> {
     }
 }
 
-fn logit_bias(bias: HashMap<i32, f32>, wrong: &mut Violations) -> Vec<(u32, f32)> {
+fn logit_bias(bias: BTreeMap<i32, f32>, wrong: &mut Violations) -> Vec<(u32, f32)> {
     let mut decoded = Vec::with_capacity(bias.len());
     for (token, bias) in bias {
         let path = format!("logit_bias[{token}]");
-        wrong.require((-100.0..=100.0).contains(&bias), path.as_str(), "must be a number from -100 to 100");
+        // Azure's files know whole numbers only; NaN is in no range.
+        let fits = (-100.0..=100.0).contains(&bias) && bias.fract() == 0.0;
+        wrong.require(fits, path.as_str(), "must be a whole number from -100 to 100");
         match u32::try_from(token) {
             Ok(token) => decoded.push((token, bias)),
             Err(_) => wrong.add(path, "token ids are not negative"),
@@ -306,7 +210,7 @@ fn logit_bias(bias: HashMap<i32, f32>, wrong: &mut Violations) -> Vec<(u32, f32)
     decoded
 }
 
-fn metadata(labels: HashMap<String, String>, wrong: &mut Violations) -> Vec<(String, String)> {
+fn metadata(labels: BTreeMap<String, String>, wrong: &mut Violations) -> Vec<(String, String)> {
     let fits = |(key, value): (&String, &String)| key.chars().count() <= 64 && value.chars().count() <= 512;
     wrong.require(
         labels.len() <= 16 && labels.iter().all(fits),

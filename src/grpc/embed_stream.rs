@@ -50,7 +50,10 @@ impl<U: Upstream> Inference<U> {
         let open = async move {
             let opened = this.open(&mut call, &caller, deadline, request.into_inner());
             let opened = this.until_the_end(Box::pin(opened)).await;
-            (call, opened)
+            match opened {
+                Ok((ingestion, encoding)) => Ok(Box::new(Running { call, ingestion, encoding, answers: None })),
+                Err(refusal) => Err((call, refusal)),
+            }
         };
         let ending = Box::pin(self.rules().ending.clone().cancelled_owned());
         Ok(EmbedEvents { phase: Phase::Opening(Box::pin(open)), ending })
@@ -62,7 +65,7 @@ impl<U: Upstream> Inference<U> {
         caller: &Arc<Caller>,
         deadline: Moment,
         mut messages: Streaming<pb::EmbedStreamRequest>,
-    ) -> Result<Running, Refusal> {
+    ) -> Result<(Ingestion<Refusal>, pb::VectorEncoding), Refusal> {
         let until = self.dispatcher().clock().instant(deadline);
         let first = tokio::time::timeout_at(until, messages.message()).await;
         let first = first.map_err(|_| time_is_up("the deadline passed before `open` came"))?;
@@ -74,7 +77,7 @@ impl<U: Upstream> Inference<U> {
         limits.batch = within_a_minute(limits.batch, caller);
         let allowance = CallerAllowance { caller: Arc::clone(caller), model };
         let ingestion = self.dispatcher().ingest(admission, terms, limits, allowance, Items(messages))?;
-        Ok(Running { ingestion, encoding, answers: None })
+        Ok((ingestion, encoding))
     }
 }
 
@@ -117,15 +120,16 @@ pub struct EmbedEvents {
     ending: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-type Opened = (OpenCall, Result<Running, Refusal>);
+type Opened = Result<Box<Running>, (OpenCall, Refusal)>;
 
 enum Phase {
     Opening(Pin<Box<dyn Future<Output = Opened> + Send>>),
-    Running(OpenCall, Box<Running>),
+    Running(Box<Running>),
     Ended,
 }
 
 struct Running {
+    call: OpenCall,
     ingestion: Ingestion<Refusal>,
     encoding: pb::VectorEncoding,
     /// Those that are being passed on; dropped, which says that they are read, when none of them is left.
@@ -148,7 +152,7 @@ impl Running {
 impl EmbedEvents {
     fn fail(&mut self, refusal: Refusal) -> Option<Result<pb::EmbedStreamResponse, Status>> {
         match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Running(mut call, _) => Some(Err(call.fail(refusal))),
+            Phase::Running(mut running) => Some(Err(running.call.fail(refusal))),
             Phase::Opening(_) | Phase::Ended => None,
         }
     }
@@ -163,16 +167,16 @@ impl Stream for EmbedEvents {
             let event = match &mut this.phase {
                 Phase::Ended => return Poll::Ready(None),
                 Phase::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
-                    (call, Ok(running)) => {
-                        this.phase = Phase::Running(call, Box::new(running));
+                    Ok(running) => {
+                        this.phase = Phase::Running(running);
                         continue;
                     }
-                    (mut call, Err(refusal)) => {
+                    Err((mut call, refusal)) => {
                         this.phase = Phase::Ended;
                         return Poll::Ready(Some(Err(call.fail(refusal))));
                     }
                 },
-                Phase::Running(_, running) => {
+                Phase::Running(running) => {
                     if let Some(answer) = running.next_answer() {
                         return Poll::Ready(Some(Ok(answer)));
                     }
@@ -185,14 +189,14 @@ impl Stream for EmbedEvents {
                     return Poll::Ready(this.fail(draining()));
                 }
                 Poll::Ready(Some(Ok(IngestEvent::Answers(mut answers)))) => {
-                    if let Phase::Running(_, running) = &mut this.phase {
+                    if let Phase::Running(running) = &mut this.phase {
                         running.answers = Some((std::mem::take(&mut answers.items).into_iter(), answers));
                     }
                 }
                 Poll::Ready(Some(Ok(IngestEvent::Summary(summary)))) => {
-                    if let Phase::Running(mut call, _) = std::mem::replace(&mut this.phase, Phase::Ended) {
-                        call.span.attempts(summary.attempts);
-                        call.succeed();
+                    if let Phase::Running(mut running) = std::mem::replace(&mut this.phase, Phase::Ended) {
+                        running.call.span.attempts(summary.attempts);
+                        running.call.succeed();
                     }
                     return Poll::Ready(Some(Ok(encode_embed_stream::summary(summary))));
                 }

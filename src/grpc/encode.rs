@@ -2,9 +2,9 @@
 use std::time::Duration;
 
 use sealane_core::domain::{
-    AttemptReason, AttemptRecord, AttemptResult, BadResponse, ChatReply, Choice, ContentFilterResults, EmbedReply,
-    FailureClass, FailureKind, FinishReason, LogProbs, Part, ProcessingScope, PromptFilterResult, ReplyHeader,
-    Severity, TokenAlternative, TokenLogProb, ToolCall, Usage, Vector,
+    AttemptReason, AttemptRecord, AttemptResult, BadResponse, ChatReply, Choice, CodeCitation, ContentFilterResults,
+    EmbedReply, FailureClass, FailureKind, FilterDetail, FilterGrounds, FinishReason, LogProbs, Part, ProcessingScope,
+    PromptFilterResult, ReplyHeader, Severity, TokenAlternative, TokenLogProb, ToolCall, UrlCitation, Usage, Vector,
 };
 
 use super::{Embedding, pb};
@@ -12,7 +12,7 @@ use crate::dispatch::Served;
 
 /// A chat completion, whole.
 pub(super) fn chat(reply: ChatReply, served: &Served) -> pb::CompleteResponse {
-    let ReplyHeader { response_id, model, created, system_fingerprint } = reply.header;
+    let ReplyHeader { response_id, model, created, system_fingerprint, service_tier } = reply.header;
     pb::CompleteResponse {
         response_id,
         model,
@@ -22,13 +22,15 @@ pub(super) fn chat(reply: ChatReply, served: &Served) -> pb::CompleteResponse {
         served_by: Some(served_by(served)),
         system_fingerprint: system_fingerprint.unwrap_or_default(),
         prompt_filter_results: prompt_filter(reply.prompt_filter),
+        service_tier: service_tier.unwrap_or_default(),
     }
 }
 
 /// Vectors, as floats or as bytes.
 pub(super) fn embeddings(reply: EmbedReply, encoding: pb::VectorEncoding, served: &Served) -> pb::EmbedResponse {
-    let dimensions = reply.vectors.first().map_or(0, Vector::dimensions) as i32;
-    let embedding_space = served.by().map(|attempt| attempt.target.embedding_space.to_string()).unwrap_or_default();
+    let dimensions = reply.vectors.first().map_or(0, Vector::dimensions);
+    let space = served.by().and_then(|attempt| attempt.target.embedding_space.as_ref());
+    let embedding_space = space.map(|space| space.id(dimensions)).unwrap_or_default();
     let embeddings = reply.vectors.into_iter().enumerate().map(|(index, vector)| {
         let (values, packed_values) = laid_out(vector, encoding);
         Embedding { index: index as i32, values, packed_values }
@@ -36,7 +38,7 @@ pub(super) fn embeddings(reply: EmbedReply, encoding: pb::VectorEncoding, served
     pb::EmbedResponse {
         model: reply.model,
         embeddings: embeddings.collect(),
-        dimensions,
+        dimensions: dimensions as i32,
         usage: Some(usage(&reply.usage)),
         served_by: Some(served_by(served)),
         embedding_space,
@@ -158,6 +160,7 @@ fn choice(choice: Choice) -> pb::Choice {
         finish_reason: finish_reason(choice.finish_reason) as i32,
         filter_results: filter(choice.filter),
         logprobs: choice.logprobs.map(logprobs),
+        url_citations: url_citations(choice.url_citations),
     }
 }
 
@@ -165,10 +168,17 @@ fn part(part: Part) -> Option<pb::ContentPart> {
     let part = match part {
         Part::Text(text) => pb::content_part::Part::Text(text),
         Part::Refusal(text) => pb::content_part::Part::Refusal(text),
-        // Models answer in text; pictures only travel towards them.
-        Part::Image { .. } => return None,
+        // Models answer in text; pictures and documents only travel towards them.
+        Part::Image { .. } | Part::File { .. } => return None,
     };
     Some(pb::ContentPart { part: Some(part) })
+}
+
+/// Sources that an answer cites.
+pub(super) fn url_citations(citations: Vec<UrlCitation>) -> Vec<pb::UrlCitation> {
+    let encode =
+        |UrlCitation { uri, title, start_index, end_index }| pb::UrlCitation { uri, title, start_index, end_index };
+    citations.into_iter().map(encode).collect()
 }
 
 fn tool_call(call: ToolCall) -> pb::ToolCall {
@@ -214,19 +224,29 @@ pub(super) fn filter(results: ContentFilterResults) -> Option<pb::ContentFilterR
     if results.is_empty() {
         return None;
     }
-    let verdicts = results.verdicts.into_iter().map(|verdict| pb::ContentFilterVerdict {
-        category: verdict.category.into_owned(),
-        filtered: verdict.filtered,
-        detected: verdict.detected.unwrap_or_default(),
-        severity: match verdict.severity {
-            None => Wire::Unspecified,
-            Some(Severity::Safe) => Wire::Safe,
-            Some(Severity::Low) => Wire::Low,
-            Some(Severity::Medium) => Wire::Medium,
-            Some(Severity::High) => Wire::High,
-        } as i32,
+    let verdicts = results.verdicts.into_iter().map(|verdict| {
+        let FilterGrounds { citation, details } = verdict.grounds.map(|grounds| *grounds).unwrap_or_default();
+        pb::ContentFilterVerdict {
+            category: verdict.category.into_owned(),
+            filtered: verdict.filtered,
+            detected: verdict.detected.unwrap_or_default(),
+            severity: match verdict.severity {
+                None => Wire::Unspecified,
+                Some(Severity::Safe) => Wire::Safe,
+                Some(Severity::Low) => Wire::Low,
+                Some(Severity::Medium) => Wire::Medium,
+                Some(Severity::High) => Wire::High,
+            } as i32,
+            citation: citation.map(|CodeCitation { uri, license }| pb::CodeCitation { uri, license }),
+            details: details.into_iter().map(filter_detail).collect(),
+        }
     });
     Some(pb::ContentFilterResults { verdicts: verdicts.collect(), unfiltered: results.unfiltered })
+}
+
+fn filter_detail(detail: FilterDetail) -> pb::ContentFilterDetail {
+    let FilterDetail { id, filtered, detected, redacted, start_offset, end_offset } = detail;
+    pb::ContentFilterDetail { id, filtered, detected, redacted, start_offset, end_offset }
 }
 
 /// Log probabilities.

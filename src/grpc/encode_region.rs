@@ -131,6 +131,9 @@ fn target(view: &TargetView, time: Time) -> pb::TargetState {
         test_calls: tests as i64,
         passed_test_calls: tests_passed as i64,
         test_call_tokens: view.test_tokens as i64,
+        embedding_space: view.target.embedding_space.as_ref().map(ToString::to_string).unwrap_or_default(),
+        space_compared_time: view.compared.and_then(|(at, _)| time.of(at)),
+        space_cosine: view.compared.map(|(_, cosine)| cosine),
         ..Default::default()
     };
     overlay(view.overlay.as_ref(), &mut state, time);
@@ -149,6 +152,11 @@ fn overlay(overlay: Option<&Overlay>, state: &mut pb::TargetState, time: Time) {
             state.drained_until_time = time.of(*until);
             state.drain_reason = reason.to_string();
             pb::Overlay::Drained
+        }
+        Some(Overlay::Drifted { since, drift }) => {
+            state.drifted_since_time = time.of(*since);
+            state.drift_reason = drift.to_string();
+            pb::Overlay::Drifted
         }
         Some(Overlay::Quarantined { since }) => {
             state.quarantined_since_time = time.of(*since);
@@ -198,7 +206,9 @@ fn alarm(alarm: &Alarm, time: Time) -> pb::Alarm {
         alarm_time: None,
     };
     match alarm {
-        Alarm::CutOff { since } | Alarm::Mismatch { since, .. } => told.alarm_time = time.of(*since),
+        Alarm::CutOff { since } | Alarm::Mismatch { since, .. } | Alarm::Drifted { since, .. } => {
+            told.alarm_time = time.of(*since);
+        }
         Alarm::Frozen { until } => told.alarm_time = time.of(*until),
         Alarm::NoGoodTarget { model, drained_until } => {
             told.model = model.to_string();

@@ -2,7 +2,7 @@
 use sealane_core::domain::{ChatEvent, Delta};
 
 use super::{
-    encode::{created_time, filter, finish_reason, logprobs, prompt_filter, served_by, usage},
+    encode::{created_time, filter, finish_reason, logprobs, prompt_filter, served_by, url_citations, usage},
     pb::{self, complete_stream_response::Event},
 };
 use crate::dispatch::StreamEvent;
@@ -17,6 +17,7 @@ pub(super) fn event(event: StreamEvent) -> Option<pb::CompleteStreamResponse> {
             served_by: Some(served_by(&served)),
             system_fingerprint: header.system_fingerprint.unwrap_or_default(),
             prompt_filter_results: prompt_filter(verdicts),
+            service_tier: header.service_tier.unwrap_or_default(),
         })),
         StreamEvent::Piece(piece) => self::piece(piece)?,
         StreamEvent::Restarted { target, failure } => {
@@ -69,5 +70,6 @@ fn delta(delta: Delta) -> Option<Event> {
         refusal: delta.refusal,
         logprobs: delta.logprobs.map(logprobs),
         filter_results: filter(delta.filter),
+        url_citations: url_citations(delta.url_citations),
     }))
 }

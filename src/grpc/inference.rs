@@ -51,6 +51,8 @@ pub struct InferenceRules {
     pub image_uris: bool,
     /// Model name to the `extra_params` it takes.
     pub extra_params: Vec<(String, Vec<String>)>,
+    /// Models that think before they speak.
+    pub reasoning_models: Vec<String>,
     /// Bytes of a reply, unless the caller states that it takes more.
     pub max_response_bytes: usize,
     /// Bytes of a reply, whatever the caller states.
@@ -96,7 +98,9 @@ impl<U: Upstream> Inference<U> {
     }
 
     fn decode_rules(&self, model: &str) -> DecodeRules<'_> {
-        DecodeRules { image_uris: self.rules.image_uris, extra_params: self.extra_params(model) }
+        let InferenceRules { image_uris, reasoning_models, .. } = &*self.rules;
+        let reasoning = reasoning_models.iter().any(|name| name == model);
+        DecodeRules { image_uris: *image_uris, extra_params: self.extra_params(model), reasoning }
     }
 
     pub(super) fn rules(&self) -> &InferenceRules {
@@ -160,6 +164,7 @@ impl<U: Upstream> Inference<U> {
         request: Request<pb::CompleteRequest>,
     ) -> Result<Response<pb::CompleteResponse>, Refusal> {
         let caller = self.rules.gate.caller(call, &request)?;
+        call.asked(request.get_ref());
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;
@@ -180,6 +185,7 @@ impl<U: Upstream> Inference<U> {
         request: Request<pb::EmbedRequest>,
     ) -> Result<Response<pb::EmbedResponse>, Refusal> {
         let caller = self.rules.gate.caller(call, &request)?;
+        call.asked(request.get_ref());
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (embed, options, encoding) = decode::embed(message)?;
@@ -200,6 +206,7 @@ impl<U: Upstream> Inference<U> {
         request: Request<pb::CompleteRequest>,
     ) -> Result<(MetadataMap, Answering<U>), Refusal> {
         let caller = self.rules.gate.caller(call, &request)?;
+        call.asked(request.get_ref());
         let (metadata, _, message) = request.into_parts();
         let model = message.model.clone();
         let (chat, options) = decode_chat::chat(message, self.decode_rules(&model))?;

@@ -8,6 +8,7 @@ mod deadline;
 mod decode;
 mod decode_chat;
 mod decode_embed_stream;
+mod decode_message;
 mod embed_stream;
 mod embedding;
 mod encode;
@@ -21,6 +22,7 @@ mod open_call;
 mod operator;
 mod region;
 mod status;
+mod upstream_field;
 mod violation;
 
 pub use auth::{Gate, ReflectionGate};

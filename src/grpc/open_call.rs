@@ -91,6 +91,13 @@ impl OpenCall {
         }
     }
 
+    /// Learns what is asked, by a caller that is known.
+    pub(super) fn asked(&mut self, message: &impl prost::Message) {
+        if let Some(journal) = &mut self.journal {
+            journal.asked(message.encoded_len(), || message.encode_to_vec());
+        }
+    }
+
     pub(super) fn succeed(&mut self) {
         self.end(Code::Ok, None);
     }

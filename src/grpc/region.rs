@@ -15,7 +15,7 @@ use super::{
     pb::{self, region_service_server::RegionService},
     status::{Refusal, draining, time_is_up, unknown_model, unknown_region},
 };
-use crate::{dispatch::Dispatcher, upstream::Upstream};
+use crate::{dispatch::Dispatcher, in_force::InForce, upstream::Upstream};
 
 const REGION_STATUS: &str = "sealane.v1.RegionService/RegionStatus";
 const WATCH: &str = "sealane.v1.RegionService/WatchRegionStatus";
@@ -28,18 +28,14 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 pub struct Regions<U> {
     dispatcher: Arc<Dispatcher<U>>,
     rules: Arc<InferenceRules>,
-}
-
-impl<U> Clone for Regions<U> {
-    fn clone(&self) -> Self {
-        Self { dispatcher: Arc::clone(&self.dispatcher), rules: Arc::clone(&self.rules) }
-    }
+    /// Watches outlast the rules they began under.
+    in_force: Arc<InForce<InferenceRules>>,
 }
 
 impl<U: Upstream> Regions<U> {
-    /// Shows what `dispatcher`'s router knows.
-    pub fn new(dispatcher: Arc<Dispatcher<U>>, rules: Arc<InferenceRules>) -> Self {
-        Self { dispatcher, rules }
+    /// Shows what `dispatcher`'s router knows, to whom the rules in force let see it.
+    pub fn new(dispatcher: Arc<Dispatcher<U>>, in_force: Arc<InForce<InferenceRules>>) -> Self {
+        Self { dispatcher, rules: in_force.get(), in_force }
     }
 
     fn view(&self, region: &str, model: &str) -> Result<View, Refusal> {
@@ -84,12 +80,12 @@ impl<U: Upstream> RegionService for Regions<U> {
         request: Request<pb::WatchRegionStatusRequest>,
     ) -> Result<Response<Self::WatchRegionStatusStream>, Status> {
         let mut call = OpenCall::start(WATCH, &request, self.rules.trail.as_ref(), self.dispatcher.metrics());
-        match self.watch(&mut call, &request) {
+        match self.watch(&mut call, request) {
             Ok(watching) => {
                 let start = Some((watching, call));
                 let views = stream::unfold(start, |watch| async move {
                     let (mut watching, mut call) = watch?;
-                    match watching.next().await {
+                    match watching.next(&mut call).await {
                         Ok(status) => Some((Ok(status), Some((watching, call)))),
                         Err(refusal) => Some((Err(call.fail(refusal)), None)),
                     }
@@ -104,6 +100,8 @@ impl<U: Upstream> RegionService for Regions<U> {
 /// One caller's watch.
 struct Watching<U> {
     regions: Regions<U>,
+    /// Its credentials, which may be rotated out while it watches.
+    shown: Request<()>,
     view: View,
     changes: watch::Receiver<u64>,
     /// Longest silence.
@@ -117,14 +115,15 @@ impl<U: Upstream> Regions<U> {
     fn watch(
         &self,
         call: &mut OpenCall,
-        request: &Request<pb::WatchRegionStatusRequest>,
+        request: Request<pb::WatchRegionStatusRequest>,
     ) -> Result<Watching<U>, Refusal> {
-        self.rules.gate.watcher(call, request)?;
+        self.rules.gate.watcher(call, &request)?;
         let clock = self.dispatcher.clock();
-        let patience = stated(headers(request))?;
-        let message = request.get_ref();
+        let patience = stated(headers(&request))?;
+        let (metadata, extensions, message) = request.into_parts();
         Ok(Watching {
-            regions: self.clone(),
+            regions: Self::new(Arc::clone(&self.dispatcher), Arc::clone(&self.in_force)),
+            shown: Request::from_parts(metadata, extensions, ()),
             view: self.view(&message.region, &message.model)?,
             changes: self.dispatcher.changes(),
             interval: interval(message.max_interval.as_ref())?,
@@ -135,8 +134,9 @@ impl<U: Upstream> Regions<U> {
 }
 
 impl<U: Upstream> Watching<U> {
-    /// The view at once; afterwards when there is news, or when the silence has lasted long enough.
-    async fn next(&mut self) -> Result<pb::WatchRegionStatusResponse, Refusal> {
+    /// The view at once; afterwards when there is news, or when the silence has lasted long enough, and the caller may
+    /// still see it.
+    async fn next(&mut self, call: &mut OpenCall) -> Result<pb::WatchRegionStatusResponse, Refusal> {
         if std::mem::replace(&mut self.told, true) {
             let over = async {
                 match self.deadline {
@@ -150,6 +150,8 @@ impl<U: Upstream> Watching<U> {
                 () = over => return Err(time_is_up("the watch has lasted as long as its caller allowed")),
                 _ = tokio::time::timeout(self.interval, self.changes.changed()) => {}
             }
+            self.regions.rules = self.regions.in_force.get();
+            self.regions.rules.gate.watcher(call, &self.shown)?;
         }
         self.changes.mark_unchanged();
         Ok(pb::WatchRegionStatusResponse { status: Some(self.regions.show(&self.view)) })

@@ -17,7 +17,7 @@ use tonic::{
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 pub(super) use self::ingest::{broken_off, out_of_order};
-use super::{Violations, deadline::MalformedTimeout, explain::is_unreadable};
+use super::{Violations, deadline::MalformedTimeout, explain::is_unreadable, upstream_field};
 use crate::{
     audit::{JournalError, Label},
     dispatch::{CallError, CallFailure},
@@ -544,10 +544,12 @@ fn rejected(rejection: Rejection) -> Refusal {
         Rejection::HeadersTooLarge => invalid("INVALID_REQUEST", "Azure refuses the request's headers"),
         Rejection::Invalid { code, param } => {
             let code = code.unwrap_or_else(|| "invalid_request_error".to_owned());
-            let field = param.unwrap_or_default();
+            let param = param.unwrap_or_default();
+            let field = upstream_field::field(&param);
             let mut violations = Violations::none();
             violations.add(field.clone(), format!("was refused by Azure ({code})"));
-            Refusal::from(violations).fact("upstreamCode", code).fact("field", field)
+            let refusal = Refusal::from(violations).fact("upstreamCode", code).fact("field", field);
+            if param.is_empty() { refusal } else { refusal.fact("upstreamParam", param) }
         }
     }
 }

@@ -117,6 +117,7 @@ fn row(page: &mut String, view: &TargetView, now: Moment) -> fmt::Result {
 fn state(view: &TargetView) -> (&'static str, &'static str) {
     match (&view.overlay, view.standing) {
         (Some(Overlay::Drained { .. }), _) => ("warn", "drained"),
+        (Some(Overlay::Drifted { .. }), _) => ("bad", "drifted"),
         (Some(Overlay::Quarantined { .. }), _) => ("bad", "quarantined"),
         (_, Standing::Out { .. }) => ("bad", "out"),
         (_, Standing::Suspected) => ("warn", "suspected"),
@@ -130,6 +131,7 @@ fn state(view: &TargetView) -> (&'static str, &'static str) {
 fn why(page: &mut String, view: &TargetView) -> fmt::Result {
     match (&view.overlay, view.standing, &view.cause) {
         (Some(Overlay::Drained { reason, .. }), _, _) => write!(page, "drained: {}", Safe(reason)),
+        (Some(Overlay::Drifted { drift, .. }), _, _) => write!(page, "{}", Safe(&drift.to_string())),
         (_, Standing::Serving, _) | (_, _, None) => Ok(()),
         (_, _, Some(cause)) => write!(page, "{}", Safe(cause)),
     }

@@ -44,10 +44,10 @@ use crate::{
     in_force::InForce,
     listener::Incoming,
     ops::{self, Ops},
-    prober, standings,
-    telemetry::{Metrics, RouterView},
+    prober, references, standings,
+    telemetry::{CredentialState, JournalView, Metrics, RouterView},
     tls::{ServerTls, TlsSettings},
-    upstream::Upstream,
+    upstream::{CredentialView, Upstream},
 };
 
 /// Always there, as far as health is concerned; `RegionService` follows the configuration.
@@ -79,6 +79,8 @@ pub struct ServerSettings {
     pub reflection: Audience,
     /// Where standings are kept; `None`: nowhere.
     pub state_file: Option<PathBuf>,
+    /// Where the reference vectors of embedding spaces are kept; `None`: nowhere.
+    pub reference_file: Option<PathBuf>,
     /// How long no target may take calls before the health name `upstream` turns; it turns back at once.
     pub upstream_hold_down: Duration,
     /// How long calls are still taken after the health turned, so that load balancers notice first.
@@ -107,12 +109,15 @@ impl Server<Azure> {
         // Jitter need not be secret, only different in every process.
         let seed = RandomState::new().build_hasher().finish();
         let journal = config.audit.as_ref().map(|audit| open_journal(audit, &config.revision)).transpose()?;
-        let settings = ServerSettings::of(&config, journal, metrics);
+        let mut settings = ServerSettings::of(&config, journal, metrics);
         let azure = Azure::new(config.resources, ResponseBounds::default())?;
         let policies = settings.rules.gate.callers().policies();
         let mut router = Router::new(config.routes, config.thresholds, seed, clock.now()).serving_policies(policies);
         if let Some(path) = &settings.state_file {
             standings::restore(path, &mut router, clock.now());
+            let references = references::beside(path);
+            settings.reference_file = references::restore(&references, &mut router).then_some(references);
+            standings::try_out(path);
         }
         Self::bind(settings, azure, router, clock).await
     }
@@ -137,6 +142,7 @@ impl ServerSettings {
             tls: config.tls.clone(),
             reflection: config.reflection,
             state_file: config.state_file.clone(),
+            reference_file: None,
             upstream_hold_down: UPSTREAM_HOLD_DOWN,
             drain_delay: config.drain.delay,
             drain_grace: config.drain.grace,
@@ -163,10 +169,11 @@ impl<U: Upstream> Server<U> {
         Ok(Self { rules, listener, ops, dispatcher: Arc::new(dispatcher), tls: tls.map(Arc::new), settings })
     }
 
-    /// Certificates and tokens, for whoever knows that they changed. The service looks for itself every 5 s.
+    /// Certificates, tokens and keys, for whoever knows that they changed. The service looks for itself every 5 s.
     pub fn credentials(&self) -> Credentials {
-        let rules = Arc::clone(&self.rules);
-        Credentials::new(self.tls.clone(), move || Arc::clone(rules.get().gate.callers()))
+        let (rules, dispatcher) = (Arc::clone(&self.rules), Arc::clone(&self.dispatcher));
+        let callers = move || Arc::clone(rules.get().gate.callers());
+        Credentials::new(self.tls.clone(), callers, move || dispatcher.upstream().rotate_credentials())
     }
 
     /// The address, with the port that was really taken.
@@ -198,6 +205,9 @@ impl<U: Upstream> Server<U> {
         let stopping = settings.rules.stopping.clone();
         let draining = CancellationToken::new();
         watch_router(&dispatcher);
+        if let Some(trail) = &settings.rules.trail {
+            watch_journal(&settings.metrics, trail.journal());
+        }
         let ops = serve_ops(ops, &dispatcher, &settings, &rules, watching.clone());
         let routes = routes(&dispatcher, &settings, &rules, watching)?;
         let transport = Transport::builder()
@@ -233,8 +243,10 @@ impl<U: Upstream> Server<U> {
             () = follow => Ok(()),
             () = credentials.keep_fresh() => Ok(()),
             () = ops => Ok(()),
-            () = draining.run_until_cancelled(follow_journal(&settings.rules, &condition)).then(|_| pending()) => Ok(()),
+            () = draining.run_until_cancelled(follow_journal(&rules, &condition)).then(|_| pending()) => Ok(()),
             () = standings::keep(&dispatcher, settings.state_file.as_deref(), journal) => Ok(()),
+            () = references::keep(&dispatcher, settings.reference_file.as_deref()) => Ok(()),
+            () = standings::tell_alarms(&dispatcher, journal) => Ok(()),
             () = dispatcher.keep_time(|order| prober::make(&dispatcher, order)) => Ok(()),
         };
         standings::save_now(&dispatcher, settings.state_file.as_deref());
@@ -252,7 +264,33 @@ fn watch_router<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>) {
     dispatcher.metrics().watch_router(move || {
         let dispatcher = watched.upgrade()?;
         let snapshot = dispatcher.snapshot();
-        Some(RouterView { at: dispatcher.clock().calendar(snapshot.at), snapshot })
+        let credentials = dispatcher.upstream().credentials();
+        let state = |CredentialView { resource, problem, left }| {
+            let failing = problem.is_some();
+            CredentialState { resource, failing, left }
+        };
+        let credentials = credentials.into_iter().map(state).collect();
+        Some(RouterView { at: dispatcher.clock().calendar(snapshot.at), snapshot, credentials })
+    });
+}
+
+/// Has the metrics read how the journal is doing.
+fn watch_journal(metrics: &Metrics, journal: &Journal) {
+    let health = journal.health();
+    metrics.watch_journal(move || {
+        let health = health();
+        JournalView {
+            writable: health.writable,
+            records: health.records,
+            queued: health.queued,
+            lost: health.lost,
+            unrecorded_attempts: health.unrecorded_attempts,
+            failures: health.failures,
+            writes: health.writes,
+            writing_seconds: health.writing.as_secs_f64(),
+            last_checkpoint: Some(health.last_checkpoint_unix_ms).filter(|ms| *ms > 0).map(|ms| ms as f64 / 1000.0),
+            failed_copies: health.failed_copies,
+        }
     });
 }
 
@@ -297,13 +335,13 @@ async fn follow_upstream<U: Upstream>(
 }
 
 /// Keeps readiness true to the journal: while it cannot record, calls that need a record are better sent elsewhere.
-async fn follow_journal(rules: &InferenceRules, condition_now: &watch::Sender<Condition>) {
-    let Some(trail) = rules.trail.as_ref().filter(|_| rules.gate.callers().need_records()) else { return };
-    let mut writable = trail.journal().writable();
+/// Whether any do may change with the configuration.
+async fn follow_journal(rules: &InForce<InferenceRules>, condition_now: &watch::Sender<Condition>) {
+    let Some(mut writable) = rules.get().trail.as_ref().map(|trail| trail.journal().writable()) else { return };
     loop {
-        let ready = *writable.borrow_and_update();
+        let ready = *writable.borrow_and_update() || !rules.get().gate.callers().need_records();
         condition_now.send_if_modified(|known| std::mem::replace(&mut known.ready, ready) != ready);
-        if writable.changed().await.is_err() {
+        if let Ok(Err(_)) = tokio::time::timeout(Duration::from_secs(1), writable.changed()).await {
             return;
         }
     }

@@ -18,6 +18,7 @@ use crate::{
     config::{Config, ConfigError, OpenToAnyone},
     dispatch::Dispatcher,
     grpc::InferenceRules,
+    identity::Audience,
     in_force::InForce,
 };
 
@@ -65,7 +66,8 @@ impl Known {
             ("telemetry", format!("{:?}", config.telemetry)),
             ("drain", format!("{:?}", config.drain)),
             ("reflection", format!("{:?}", config.reflection)),
-            ("region_status", format!("{:?}", config.region_status)),
+            // The service is there or not; who may see it is asked for each call.
+            ("region_status", format!("{}", config.region_status == Audience::Nobody)),
             ("limits.max_request_bytes", format!("{:?}", config.limits.max_request_bytes)),
             ("limits.max_concurrent_streams", format!("{:?}", config.limits.max_concurrent_streams)),
         ];
@@ -100,10 +102,8 @@ impl Reload {
             let file = self.file.clone();
             let Ok(loaded) = tokio::task::spawn_blocking(move || Config::load(&file)).await else { continue };
             let outcome = match loaded {
-                Ok(config) if self.known.is(&config) && !asked => {
-                    told = None;
-                    continue;
-                }
+                // One that is back as it was after a bad one is taken up too: whoever was told of trouble is told of its end.
+                Ok(config) if self.known.is(&config) && !asked && told.is_none() => continue,
                 Ok(config) => self.take_up(config),
                 Err(error) => Err(error.into()),
             };

@@ -29,6 +29,9 @@ pub(super) fn rules(config: &Config, callers: Callers, lasting: Lasting) -> Infe
     let mut regions: Vec<String> = config.routes.targets().iter().map(|target| target.region.to_string()).collect();
     regions.sort_unstable();
     regions.dedup();
+    let reasoning = config.routes.targets().iter().filter(|target| target.reasoning);
+    let mut reasoning_models: Vec<String> = reasoning.map(|target| target.model.to_string()).collect();
+    reasoning_models.dedup();
     InferenceRules {
         gate: Gate::new(Arc::new(callers), config.region_status),
         unary_deadlines: DeadlineRules { default: limits.default_deadline, longest: limits.max_deadline },
@@ -39,6 +42,7 @@ pub(super) fn rules(config: &Config, callers: Callers, lasting: Lasting) -> Infe
         regions,
         image_uris: config.images.allow_uri,
         extra_params: config.extra_params.clone(),
+        reasoning_models,
         max_response_bytes: limits.max_response_bytes,
         longest_response_bytes: limits.longest_response_bytes,
         config_revision: config.revision.clone(),

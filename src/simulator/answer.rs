@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use super::chance::Chance;
+use super::fault::FilterMode;
 use super::request::{AnswerFormat, ChatRequest};
 use super::schema::conforming;
 use super::words::WORDS;
@@ -17,6 +18,9 @@ pub const FILTER_OUTAGE_WORD: &str = "simulate-filter-outage";
 /// In a prompt: the model declines, with `refusal` in place of content.
 pub const REFUSAL_WORD: &str = "simulate-refusal";
 
+/// In a prompt: the filter finds published code in the answer, and says where it is from.
+pub const CODE_CITATION_WORD: &str = "simulate-code-citation";
+
 /// Content events before the block that [`OUTPUT_BLOCK_WORD`] causes.
 const OUTPUT_BLOCK_AT: usize = 3;
 
@@ -27,6 +31,8 @@ pub(super) type Piece = Cow<'static, str>;
 pub(super) struct Answer {
     pub(super) choices: Vec<Choice>,
     pub(super) usage: Usage,
+    /// The filter finds published code in it.
+    pub(super) cites_code: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +41,10 @@ pub(super) struct Usage {
     /// With the hidden reasoning tokens.
     pub(super) completion: u64,
     pub(super) reasoning: u64,
+    /// Of a prediction: taken over into the answer.
+    pub(super) accepted: u64,
+    /// Of a prediction: in vain, and counted as if generated.
+    pub(super) rejected: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +94,11 @@ impl Content {
         }
     }
 
+    /// Whether there is text for the filter to judge; it does not read tool calls.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self, Self::Text(pieces) | Self::Refusal(pieces) if !pieces.is_empty())
+    }
+
     /// Keeps the first `most` pieces.
     fn truncate(&mut self, most: usize) {
         match self {
@@ -102,8 +117,10 @@ impl Content {
 }
 
 /// Answers `request` with `tokens` tokens a choice, unless something shortens it.
-pub(super) fn answer(request: &ChatRequest, tokens: u32, blocked_at: Option<usize>) -> Answer {
+pub(super) fn answer(request: &ChatRequest, tokens: u32, filter: FilterMode, blocked_at: Option<usize>) -> Answer {
     let blocked_at = blocked_at.or_else(|| request.prompt.contains(OUTPUT_BLOCK_WORD).then_some(OUTPUT_BLOCK_AT));
+    // What is off or down withholds nothing.
+    let blocked_at = blocked_at.filter(|_| matches!(filter, FilterMode::On | FilterMode::Asynchronous));
     let reasoning = request.max_tokens.map_or(request.reasoning_tokens, |most| most.min(request.reasoning_tokens));
     let visible = request.max_tokens.map(|most| usize::try_from(most - reasoning).unwrap_or(usize::MAX));
     let choices: Vec<Choice> = (0..request.n as u64)
@@ -126,8 +143,13 @@ pub(super) fn answer(request: &ChatRequest, tokens: u32, blocked_at: Option<usiz
         .collect();
     let visible: usize = choices.iter().map(|choice| choice.content.tokens()).sum();
     let reasoning = reasoning * request.n as u64;
-    let usage = Usage { prompt: request.prompt_tokens, completion: visible as u64 + reasoning, reasoning };
-    Answer { choices, usage }
+    let predicted = request.predicted_tokens.unwrap_or(0);
+    // How much of a prediction comes true is a matter of taste; here it is half of what could.
+    let accepted = predicted.min(visible as u64) / 2;
+    let rejected = predicted - accepted;
+    let completion = visible as u64 + reasoning + rejected;
+    let usage = Usage { prompt: request.prompt_tokens, completion, reasoning, accepted, rejected };
+    Answer { choices, usage, cites_code: request.prompt.contains(CODE_CITATION_WORD) }
 }
 
 fn full_content(request: &ChatRequest, tokens: u32, chance: &mut Chance) -> (Content, Finish) {

@@ -6,8 +6,36 @@ use super::chance::{Chance, Fingerprint};
 use super::fault::FilterMode;
 
 pub(super) const SAFE_PROMPT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"jailbreak":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#;
-pub(super) const SAFE_OUTPUT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":{"detected":false,"filtered":false},"protected_material_text":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#;
-pub(super) const BLOCKED_OUTPUT: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":{"detected":false,"filtered":false},"protected_material_text":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":true,"severity":"medium"}}"#;
+/// Verdicts on an answer; two of them vary.
+macro_rules! output {
+    ($code:literal, $violence:literal) => {
+        concat!(
+            r#"{"hate":{"filtered":false,"severity":"safe"},"protected_material_code":"#,
+            $code,
+            r#","protected_material_text":{"detected":false,"filtered":false},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":"#,
+            $violence,
+            "}"
+        )
+    };
+}
+
+/// By whether code was found, and whether the answer is blocked.
+const OUTPUT: [[&str; 2]; 2] = [
+    [
+        output!(r#"{"detected":false,"filtered":false}"#, r#"{"filtered":false,"severity":"safe"}"#),
+        output!(r#"{"detected":false,"filtered":false}"#, r#"{"filtered":true,"severity":"medium"}"#),
+    ],
+    [
+        output!(
+            r#"{"citation":{"URL":"https://github.com/example/sort","license":"MIT"},"detected":true,"filtered":false}"#,
+            r#"{"filtered":false,"severity":"safe"}"#
+        ),
+        output!(
+            r#"{"citation":{"URL":"https://github.com/example/sort","license":"MIT"},"detected":true,"filtered":false}"#,
+            r#"{"filtered":true,"severity":"medium"}"#
+        ),
+    ],
+];
 pub(super) const FILTER_DOWN: &str =
     r#"{"error":{"code":"content_filter_error","message":"The contents are not filtered"}}"#;
 
@@ -21,18 +49,26 @@ pub(super) struct Identity {
     pub(super) model: String,
     /// `fp_...`, or none, as reasoning models answer.
     pub(super) fingerprint: Option<String>,
+    /// Where the request asked for a tier.
+    pub(super) service_tier: Option<&'static str>,
 }
 
 impl Identity {
     /// `serial` makes the id unique; the fingerprint depends on the model alone.
-    pub(super) fn new(serial: u64, created: u64, model: String, reasoning: bool) -> Self {
+    pub(super) fn new(
+        serial: u64,
+        created: u64,
+        model: String,
+        reasoning: bool,
+        service_tier: Option<&'static str>,
+    ) -> Self {
         const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
         let mut chance = Chance::new(serial);
         let mut id = String::with_capacity(38);
         id.push_str("chatcmpl-");
         id.extend((0..29).map(|_| char::from(LETTERS[chance.below(62) as usize])));
         let hash = Fingerprint::new().add(model.as_bytes()).finish() >> 24;
-        Self { id, created, fingerprint: (!reasoning).then(|| format!("fp_{hash:010x}")), model }
+        Self { id, created, fingerprint: (!reasoning).then(|| format!("fp_{hash:010x}")), service_tier, model }
     }
 }
 
@@ -50,8 +86,12 @@ pub(super) fn push_number(out: &mut Vec<u8>, number: u64) {
     let _ = write!(out, "{number}");
 }
 
-/// `"model":...` up to and with `"system_fingerprint":...`, with what lies between them.
+/// `"service_tier":...` where there is one, and `"system_fingerprint":...`.
 pub(super) fn push_fingerprint(out: &mut Vec<u8>, identity: &Identity) {
+    if let Some(tier) = identity.service_tier {
+        push(out, r#","service_tier":"#);
+        push_string(out, tier);
+    }
     push(out, r#","system_fingerprint":"#);
     match &identity.fingerprint {
         Some(fingerprint) => push_string(out, fingerprint),
@@ -60,11 +100,11 @@ pub(super) fn push_fingerprint(out: &mut Vec<u8>, identity: &Identity) {
 }
 
 pub(super) fn push_usage(out: &mut Vec<u8>, usage: Usage) {
-    let Usage { prompt, completion, reasoning } = usage;
+    let Usage { prompt, completion, reasoning, accepted, rejected } = usage;
     let total = prompt + completion;
     let _ = write!(
         out,
-        r#"{{"completion_tokens":{completion},"completion_tokens_details":{{"accepted_prediction_tokens":0,"audio_tokens":0,"reasoning_tokens":{reasoning},"rejected_prediction_tokens":0}},"prompt_tokens":{prompt},"prompt_tokens_details":{{"audio_tokens":0,"cached_tokens":0}},"total_tokens":{total}}}"#
+        r#"{{"completion_tokens":{completion},"completion_tokens_details":{{"accepted_prediction_tokens":{accepted},"audio_tokens":0,"reasoning_tokens":{reasoning},"rejected_prediction_tokens":{rejected}}},"prompt_tokens":{prompt},"prompt_tokens_details":{{"audio_tokens":0,"cached_tokens":0}},"total_tokens":{total}}}"#
     );
 }
 
@@ -76,14 +116,12 @@ pub(super) const fn prompt_annotation(filter: FilterMode) -> &'static str {
     }
 }
 
-pub(super) fn output_annotation(filter: FilterMode, finish: Finish) -> &'static str {
-    match (filter, finish) {
-        (_, Finish::ContentFilter) => BLOCKED_OUTPUT,
-        // There is no text to judge, as in a stream's pieces of tool calls.
-        (_, Finish::ToolCalls) => "{}",
-        (FilterMode::On | FilterMode::Asynchronous, _) => SAFE_OUTPUT,
-        (FilterMode::Off, _) => "{}",
-        (FilterMode::Outage, _) => FILTER_DOWN,
+pub(super) fn output_annotation(filter: FilterMode, finish: Finish, cites_code: bool) -> &'static str {
+    let is_blocked = finish == Finish::ContentFilter;
+    match filter {
+        FilterMode::On | FilterMode::Asynchronous => OUTPUT[usize::from(cites_code)][usize::from(is_blocked)],
+        FilterMode::Off => "{}",
+        FilterMode::Outage => FILTER_DOWN,
     }
 }
 
@@ -130,7 +168,9 @@ pub(super) fn unary(answer: &Answer, identity: &Identity, filter: FilterMode, lo
         if index > 0 {
             out.push(b',');
         }
-        push_choice(&mut out, index, choice, filter, logprobs);
+        let is_judged = choice.content.is_text() || choice.finish == Finish::ContentFilter;
+        let annotation = output_annotation(filter, choice.finish, answer.cites_code);
+        push_choice(&mut out, index, choice, if is_judged { annotation } else { "{}" }, logprobs);
     }
     push(&mut out, r#"],"created":"#);
     push_number(&mut out, identity.created);
@@ -151,9 +191,9 @@ pub(super) fn unary(answer: &Answer, identity: &Identity, filter: FilterMode, lo
     out
 }
 
-fn push_choice(out: &mut Vec<u8>, index: usize, choice: &Choice, filter: FilterMode, logprobs: Option<usize>) {
+fn push_choice(out: &mut Vec<u8>, index: usize, choice: &Choice, annotation: &str, logprobs: Option<usize>) {
     push(out, r#"{"content_filter_results":"#);
-    push(out, output_annotation(filter, choice.finish));
+    push(out, annotation);
     push(out, r#","finish_reason":""#);
     push(out, choice.finish.name());
     push(out, r#"","index":"#);

@@ -230,6 +230,14 @@ pub enum Fault {
         /// Verbatim `model` of the answer.
         model: String,
     },
+    /// Embeddings of another model under the same name: vectors that may not be compared with those before.
+    EmbeddingDrift {
+        /// The model that now serves; nobody is told its name.
+        model: String,
+        /// Another length of vector, unless the request asks for one; absent: the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dimensions: Option<u32>,
+    },
     /// Further response headers, or other values for known ones.
     Headers {
         /// Name to value. What is not a legal header is left out.

@@ -20,7 +20,8 @@
 //!
 //! # Words in a prompt
 //! [`PROMPT_BLOCK_WORD`] blocks the prompt (400 `content_filter`), [`OUTPUT_BLOCK_WORD`] the output, with
-//! [`FILTER_OUTAGE_WORD`] the filter is down, and [`REFUSAL_WORD`] makes the model decline. A tool is called when its
+//! [`FILTER_OUTAGE_WORD`] the filter is down, [`CODE_CITATION_WORD`] makes it find published code, and [`REFUSAL_WORD`] makes
+//! the model decline. A tool is called when its
 //! name occurs in the last user message, or as `tool_choice` demands.
 //!
 //! # Control API
@@ -39,6 +40,10 @@
 //! A rule is `{"fault": {"kind": "status", "status": 503}, "operation": "chat", "deployment": "gpt-4o", "ratio": 0.5,
 //! "times": 3, "min_body_bytes": 1000}`; everything but `fault` may be absent. [`Fault`] lists the kinds.
 //!
+//! # Identity endpoints
+//! [`SimulatedIdentity`] issues the tokens that regions with its
+//! [`issued_tokens`](RegionSettings::issued_tokens) accept until they expire.
+//!
 //! # Two ways to be down
 //! [`Fault::Down`] resets open connections and every further request, yet accepts connections, so that the control API
 //! stays on the same port. [`SimulatedRegion::refuse_connections`] truly closes the port: connects are refused until
@@ -48,12 +53,14 @@ mod answer;
 mod body;
 mod chance;
 mod chat;
+mod chat_shape;
 mod control;
 mod counters;
 mod embedding;
 mod fault;
 mod faults;
 mod headers;
+mod identity;
 mod limiter;
 mod listener;
 mod refusal;
@@ -61,6 +68,7 @@ mod request;
 mod schema;
 mod service;
 mod settings;
+mod shape;
 mod stream;
 mod validate;
 mod words;
@@ -73,10 +81,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::answer::{FILTER_OUTAGE_WORD, OUTPUT_BLOCK_WORD, PROMPT_BLOCK_WORD, REFUSAL_WORD};
+pub use self::answer::{CODE_CITATION_WORD, FILTER_OUTAGE_WORD, OUTPUT_BLOCK_WORD, PROMPT_BLOCK_WORD, REFUSAL_WORD};
 pub use self::counters::{CapturedRequest, Counters};
 pub use self::fault::{ErrorBody, Fault, FaultRule, FilterMode, Operation};
 pub use self::faults::Faults;
+pub use self::identity::{IdentityFault, IdentitySettings, IssuedTokens, SimulatedIdentity};
 use self::listener::{Shared, Switch, accept, bind};
 use self::service::Region;
 pub use self::settings::{DeploymentKind, DeploymentSettings, Latency, RegionSettings};

@@ -2,61 +2,16 @@
 use serde_json::Value;
 
 use super::chance::Fingerprint;
+use super::chat_shape::PARAMETERS;
 use super::refusal::{ErrorReply, invalid};
 use super::settings::DeploymentSettings;
-use super::validate::{
-    Object, array, boolean, decimal, estimated_tokens, given, integer, missing, text, unsupported, wrong_type,
-    wrong_value,
-};
-
-/// Fields Azure takes on chat completions (contract section 3.1); any other is refused by name.
-const KNOWN: [&str; 37] = [
-    "audio",
-    "data_sources",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "metadata",
-    "modalities",
-    "model",
-    "n",
-    "parallel_tool_calls",
-    "prediction",
-    "presence_penalty",
-    "prompt_cache_key",
-    "reasoning_effort",
-    "response_format",
-    "safety_identifier",
-    "seed",
-    "service_tier",
-    "stop",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "user_security_context",
-    "verbosity",
-    "web_search_options",
-    "enhancements",
-];
+use super::shape::check_members;
+use super::validate::{Object, estimated_tokens, given, integer, missing, text, unsupported, wrong_value};
 
 /// What reasoning models refuse (documentation: reasoning models, "not supported").
 const NOT_FOR_REASONING: [&str; 7] =
     ["temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias"];
 
-const ROLES: [&str; 6] = ["system", "assistant", "user", "function", "tool", "developer"];
-const MOST_MESSAGES: usize = 2048;
-const MOST_TOOLS: usize = 128;
 const MOST_CHARACTERS_A_MESSAGE: usize = 1_048_576;
 
 /// A chat request that passed validation.
@@ -75,6 +30,10 @@ pub(super) struct ChatRequest {
     pub(super) calls: Vec<ToolDefinition>,
     pub(super) format: AnswerFormat,
     pub(super) reasoning_tokens: u64,
+    /// Of a predicted answer.
+    pub(super) predicted_tokens: Option<u64>,
+    /// What the answer says of the tier that was asked for.
+    pub(super) service_tier: Option<&'static str>,
     pub(super) prompt_tokens: u64,
     /// All text of all messages, for the content filter's trigger words.
     pub(super) prompt: String,
@@ -116,20 +75,13 @@ fn content_texts(content: &Value) -> impl Iterator<Item = &str> {
 impl ChatRequest {
     /// Checks `object` for `deployment`.
     pub(super) fn read(object: &Object, deployment: &DeploymentSettings) -> Result<Self, ErrorReply> {
-        if let Some(name) = object.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+        let known = |name: &str| PARAMETERS.iter().any(|member| member.name == name);
+        if let Some(name) = object.keys().find(|name| !known(name)) {
             return Err(invalid(format!("Unrecognized request argument supplied: {name}"), None, None));
         }
+        check_members(object, PARAMETERS, "")?;
         let messages = messages(object)?;
-        let (stream, include_usage, include_obfuscation) = streaming(object)?;
         let max_tokens = limits(object, deployment.reasoning)?;
-        decimal(object, "temperature", 0.0, 2.0)?;
-        decimal(object, "top_p", 0.0, 1.0)?;
-        decimal(object, "presence_penalty", -2.0, 2.0)?;
-        decimal(object, "frequency_penalty", -2.0, 2.0)?;
-        integer(object, "seed", i64::MIN, i64::MAX)?;
-        let n = integer(object, "n", 1, 128)?.unwrap_or(1) as usize;
-        let reasoning_tokens = reasoning(object, deployment.reasoning)?;
-        let logprobs = logprobs(object)?;
         let prompt =
             messages.iter().filter_map(|message| message.get("content")).fold(String::new(), |mut prompt, content| {
                 content_texts(content).for_each(|text| {
@@ -140,17 +92,21 @@ impl ChatRequest {
             });
         let prompt_tokens = estimated_tokens(characters(messages)).max(1);
         context_fits(prompt_tokens, max_tokens, deployment.context_window)?;
+        let stream = is_true(object, "stream");
+        let stream_options = stream_options(object, stream)?;
         Ok(Self {
             stream,
-            include_usage,
-            include_obfuscation,
-            n,
-            stop: stop(object)?,
+            include_usage: stream_options.is_some_and(|options| is_true(options, "include_usage")),
+            include_obfuscation: stream_options.and_then(|options| given(options, "include_obfuscation")?.as_bool()),
+            n: integer(object, "n", 1, 128)?.unwrap_or(1) as usize,
+            stop: stop(object),
             max_tokens,
-            logprobs,
+            logprobs: logprobs(object)?,
             calls: calls(object, messages)?,
             format: format(object, &prompt)?,
-            reasoning_tokens,
+            reasoning_tokens: reasoning(object, deployment.reasoning)?,
+            predicted_tokens: predicted_tokens(object),
+            service_tier: text(object, "service_tier")?.map(|_| "default"),
             prompt_tokens,
             prompt,
             fingerprint: fingerprint(object, deployment),
@@ -158,75 +114,52 @@ impl ChatRequest {
     }
 }
 
+/// A flag that is there and set. Its type has been checked.
+fn is_true(object: &Object, name: &str) -> bool {
+    object.get(name) == Some(&Value::Bool(true))
+}
+
+/// What the shape cannot say of messages.
 fn messages(object: &Object) -> Result<&[Value], ErrorReply> {
-    let messages = array(object, "messages", MOST_MESSAGES)?.ok_or_else(|| missing("messages"))?;
-    if messages.is_empty() {
-        return Err(invalid(
-            "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.",
-            Some("messages"),
-            Some("empty_array"),
-        ));
-    }
+    let messages = object.get("messages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, message) in messages.iter().enumerate() {
-        check_message(index, message)?;
+        let at = format!("messages[{index}].content");
+        let Some(content) = message.get("content").filter(|content| !content.is_null()) else {
+            let instead = ["tool_calls", "refusal", "function_call", "audio"];
+            let said = |name: &&str| message.get(*name).is_some_and(|value| !value.is_null());
+            if message.get("role").is_some_and(|role| role == "function") || instead.iter().any(said) {
+                continue;
+            }
+            let message = format!("Invalid value for 'content': expected a string, got null. (param: {at})");
+            return Err(invalid(message, Some(&at), None));
+        };
+        let length: usize = content_texts(content).map(|text| text.chars().count()).sum();
+        if length > MOST_CHARACTERS_A_MESSAGE {
+            let message = format!(
+                "Invalid '{at}': string too long. Expected a string with maximum length {MOST_CHARACTERS_A_MESSAGE}, but got a string with length {length} instead."
+            );
+            return Err(invalid(message, Some(&at), Some("string_above_max_length")));
+        }
     }
     Ok(messages)
 }
 
-fn check_message(index: usize, message: &Value) -> Result<(), ErrorReply> {
-    let at = |field: &str| format!("messages[{index}].{field}");
-    let fields = message.as_object().ok_or_else(|| wrong_type(&format!("messages[{index}]"), "an object", message))?;
-    let role = match fields.get("role") {
-        None => return Err(missing(&at("role"))),
-        Some(role) => role.as_str().ok_or_else(|| wrong_type(&at("role"), "a string", role))?,
-    };
-    if !ROLES.contains(&role) {
-        return Err(wrong_value(&at("role"), role, &ROLES));
-    }
-    if role == "tool" && given(fields, "tool_call_id").is_none() {
-        return Err(missing(&at("tool_call_id")));
-    }
-    match given(fields, "content") {
-        Some(content @ (Value::String(_) | Value::Array(_))) => {
-            let length: usize = content_texts(content).map(|text| text.chars().count()).sum();
-            if length > MOST_CHARACTERS_A_MESSAGE {
-                return Err(invalid(
-                    format!(
-                        "Invalid '{}': string too long. Expected a string with maximum length {MOST_CHARACTERS_A_MESSAGE}, but got a string with length {length} instead.",
-                        at("content")
-                    ),
-                    Some(&at("content")),
-                    Some("string_above_max_length"),
-                ));
-            }
-            Ok(())
-        }
-        Some(other) => Err(wrong_type(&at("content"), "one of a string or array of objects", other)),
-        None if role == "assistant"
-            && (given(fields, "tool_calls").is_some() || given(fields, "refusal").is_some()) =>
-        {
-            Ok(())
-        }
-        None => Err(invalid(
-            format!("Invalid value for 'content': expected a string, got null. (param: {})", at("content")),
-            Some(&at("content")),
-            None,
-        )),
-    }
-}
-
-fn streaming(object: &Object) -> Result<(bool, bool, Option<bool>), ErrorReply> {
-    let stream = boolean(object, "stream")?.unwrap_or(false);
-    let Some(options) = given(object, "stream_options") else { return Ok((stream, false, None)) };
-    if !stream {
+fn stream_options(object: &Object, stream: bool) -> Result<Option<&Object>, ErrorReply> {
+    let options = given(object, "stream_options").and_then(Value::as_object);
+    if options.is_some() && !stream {
         return Err(invalid(
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
             Some("stream_options"),
             None,
         ));
     }
-    let options = options.as_object().ok_or_else(|| wrong_type("stream_options", "an object", options))?;
-    Ok((stream, boolean(options, "include_usage")?.unwrap_or(false), boolean(options, "include_obfuscation")?))
+    Ok(options)
+}
+
+/// Tokens of the text that the answer is expected to repeat.
+fn predicted_tokens(object: &Object) -> Option<u64> {
+    let content = given(object, "prediction")?.get("content")?;
+    Some(estimated_tokens(content_texts(content).map(|text| text.chars().count()).sum()))
 }
 
 fn limits(object: &Object, reasoning: bool) -> Result<Option<u64>, ErrorReply> {
@@ -265,7 +198,7 @@ fn reasoning(object: &Object, reasoning: bool) -> Result<u64, ErrorReply> {
 }
 
 fn logprobs(object: &Object) -> Result<Option<usize>, ErrorReply> {
-    let wanted = boolean(object, "logprobs")?.unwrap_or(false);
+    let wanted = is_true(object, "logprobs");
     let alternatives = integer(object, "top_logprobs", 0, 20)?;
     if alternatives.is_some() && !wanted {
         return Err(invalid(
@@ -277,16 +210,11 @@ fn logprobs(object: &Object) -> Result<Option<usize>, ErrorReply> {
     Ok(wanted.then(|| alternatives.unwrap_or(0) as usize))
 }
 
-fn stop(object: &Object) -> Result<Vec<String>, ErrorReply> {
+fn stop(object: &Object) -> Vec<String> {
     match given(object, "stop") {
-        None => Ok(Vec::new()),
-        Some(Value::String(stop)) => Ok(vec![stop.clone()]),
-        Some(Value::Array(_)) => array(object, "stop", 4)?
-            .unwrap_or_default()
-            .iter()
-            .map(|stop| stop.as_str().map(str::to_owned).ok_or_else(|| wrong_type("stop", "a string", stop)))
-            .collect(),
-        Some(other) => Err(wrong_type("stop", "one of a string or array of strings", other)),
+        Some(Value::String(stop)) => vec![stop.clone()],
+        Some(Value::Array(stops)) => stops.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -308,7 +236,7 @@ fn context_fits(prompt: u64, completion: Option<u64>, window: u32) -> Result<(),
 /// Which tools the answer calls. Models choose freely under `auto`; this one calls the tools whose names occur in the
 /// last message when a user wrote it, so that a test can steer it.
 fn calls(object: &Object, messages: &[Value]) -> Result<Vec<ToolDefinition>, ErrorReply> {
-    let definitions = tool_definitions(object)?;
+    let definitions = tool_definitions(object);
     let choice = given(object, "tool_choice");
     if choice.is_some() && definitions.is_empty() {
         return Err(invalid("'tool_choice' is only allowed when 'tools' are specified.", Some("tool_choice"), None));
@@ -338,38 +266,33 @@ fn calls(object: &Object, messages: &[Value]) -> Result<Vec<ToolDefinition>, Err
             let last = messages.last().filter(|message| message.get("role").is_some_and(|role| role == "user"));
             let asked: String =
                 last.and_then(|message| message.get("content")).map(|c| content_texts(c).collect()).unwrap_or_default();
-            let parallel = boolean(object, "parallel_tool_calls")?.unwrap_or(true);
-            let most = if parallel { definitions.len() } else { 1 };
+            let single = object.get("parallel_tool_calls") == Some(&Value::Bool(false));
+            let most = if single { 1 } else { definitions.len() };
             Ok(definitions.into_iter().filter(|tool| asked.contains(&tool.name)).take(most).collect())
         }
     }
 }
 
-fn tool_definitions(object: &Object) -> Result<Vec<ToolDefinition>, ErrorReply> {
-    let tools = array(object, "tools", MOST_TOOLS)?.unwrap_or_default();
-    let read = |(index, tool): (usize, &Value)| {
-        let function = tool.get("function").ok_or_else(|| missing(&format!("tools[{index}].function")))?;
-        let param = format!("tools[{index}].function.name");
-        let name = function.get("name").and_then(Value::as_str).ok_or_else(|| missing(&param))?;
-        if name.is_empty() || name.len() > 64 || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
-            return Err(invalid(
-                format!(
-                    "Invalid '{param}': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
-                ),
-                Some(&param),
-                Some("invalid_value"),
-            ));
-        }
-        let parameters = function.get("parameters").cloned().unwrap_or_else(|| serde_json::json!({"type": "object"}));
-        Ok(ToolDefinition { name: name.to_owned(), parameters })
+fn tool_definitions(object: &Object) -> Vec<ToolDefinition> {
+    let tools = object.get("tools").and_then(Value::as_array).into_iter().flatten();
+    let definition = |tool: &Value| {
+        let function = tool.get("function")?;
+        let parameters = function.get("parameters").filter(|parameters| !parameters.is_null());
+        Some(ToolDefinition {
+            name: function.get("name")?.as_str()?.to_owned(),
+            parameters: parameters.cloned().unwrap_or_else(any_object),
+        })
     };
-    tools.iter().enumerate().map(read).collect()
+    tools.filter_map(definition).collect()
+}
+
+fn any_object() -> Value {
+    serde_json::json!({"type": "object"})
 }
 
 fn format(object: &Object, prompt: &str) -> Result<AnswerFormat, ErrorReply> {
     let Some(format) = given(object, "response_format") else { return Ok(AnswerFormat::Text) };
     match format.get("type").and_then(Value::as_str) {
-        Some("text") => Ok(AnswerFormat::Text),
         Some("json_object") if !prompt.to_ascii_lowercase().contains("json") => Err(invalid(
             "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'.",
             Some("messages"),
@@ -377,22 +300,26 @@ fn format(object: &Object, prompt: &str) -> Result<AnswerFormat, ErrorReply> {
         )),
         Some("json_object") => Ok(AnswerFormat::JsonObject),
         Some("json_schema") => {
-            let schema = format.get("json_schema").ok_or_else(|| missing("response_format.json_schema"))?;
-            if schema.get("name").and_then(Value::as_str).is_none() {
-                return Err(missing("response_format.json_schema.name"));
-            }
-            let schema = schema.get("schema").cloned().unwrap_or_else(|| serde_json::json!({"type": "object"}));
-            Ok(AnswerFormat::JsonSchema(schema))
+            let schema = format.pointer("/json_schema/schema").filter(|schema| !schema.is_null());
+            Ok(AnswerFormat::JsonSchema(schema.cloned().unwrap_or_else(any_object)))
         }
-        Some(other) => Err(wrong_value("response_format.type", other, &["json_object", "json_schema", "text"])),
-        None => Err(missing("response_format.type")),
+        _ => Ok(AnswerFormat::Text),
     }
 }
 
 /// Everything the answer may depend on: not the deployment's name, and not how the answer is delivered.
 fn fingerprint(object: &Object, deployment: &DeploymentSettings) -> u64 {
-    const OF_DELIVERY: [&str; 7] =
-        ["model", "stream", "stream_options", "user", "max_tokens", "max_completion_tokens", "metadata"];
+    const OF_DELIVERY: [&str; 9] = [
+        "model",
+        "stream",
+        "stream_options",
+        "user",
+        "user_security_context",
+        "max_tokens",
+        "max_completion_tokens",
+        "metadata",
+        "store",
+    ];
     let mut hash = Fingerprint::new().add(deployment.model.as_bytes());
     for (name, value) in object.iter().filter(|(name, _)| !OF_DELIVERY.contains(&name.as_str())) {
         hash = hash.add(name.as_bytes()).add(value.to_string().as_bytes());

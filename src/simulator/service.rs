@@ -172,6 +172,9 @@ impl Region {
         let accepted = is(key, &self.settings.keys)
             || is(bearer, &self.settings.bearer_tokens)
             || (target.is_v1 && is(bearer, &self.settings.keys));
+        if let (Some(issued), Some(bearer), false) = (&self.settings.issued_tokens, bearer, accepted) {
+            return if issued.accept(bearer) { Ok(()) } else { Err(refusal::expired_credential()) };
+        }
         if accepted { Ok(()) } else { Err(refusal::bad_key()) }
     }
 
@@ -207,11 +210,14 @@ impl Region {
         }
         let served_model = verdict.served_model.as_deref().unwrap_or(&deployment.served_model);
         if kind == DeploymentKind::Embedding {
-            let request = EmbeddingRequest::read(object, &deployment.settings)?;
+            let drift = verdict.embedding_drift.clone();
+            let settings = drift.map(|(model, dimensions)| deployment.settings.drifted(model, dimensions));
+            let settings = settings.as_ref().unwrap_or(&deployment.settings);
+            let request = EmbeddingRequest::read(object, settings)?;
             if request.contains(PROMPT_BLOCK_WORD) {
                 return Err(refusal::prompt_blocked());
             }
-            let body = request.answer(served_model, &deployment.settings);
+            let body = request.answer(served_model, settings);
             return Ok(Answered::Vectors { body, deployment, quota });
         }
         let request = ChatRequest::read(object, &deployment.settings)?;
@@ -243,11 +249,12 @@ impl Region {
         ticket: Ticket,
     ) -> Response<ReplyBody> {
         let tokens = verdict.answer_tokens.unwrap_or(self.settings.answer_tokens);
-        let answer = answer(request, tokens, verdict.blocked_at);
         let filter = if request.prompt.contains(FILTER_OUTAGE_WORD) { FilterMode::Outage } else { verdict.filter };
+        let answer = answer(request, tokens, filter, verdict.blocked_at);
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let model = verdict.served_model.clone().unwrap_or_else(|| deployment.served_model.clone());
-        let identity = Identity::new(serial, created, model, deployment.settings.reasoning);
+        let reasoning = deployment.settings.reasoning;
+        let identity = Identity::new(serial, created, model, reasoning, request.service_tier);
         let head = |content_type| {
             self.headers.answered(
                 serial,

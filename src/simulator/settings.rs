@@ -2,6 +2,8 @@
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::identity::IssuedTokens;
+
 /// One simulated Azure OpenAI resource in one region. Unknown keys are refused; everything has a default.
 ///
 /// ```yaml
@@ -25,6 +27,9 @@ pub struct RegionSettings {
     pub keys: Vec<SecretString>,
     /// Accepted Entra access tokens (`Authorization: Bearer`), on both path styles.
     pub bearer_tokens: Vec<SecretString>,
+    /// Accepted likewise, until they expire: what an identity endpoint has issued.
+    #[serde(skip)]
+    pub issued_tokens: Option<IssuedTokens>,
     /// What is deployed here. Names must be unique; the first of two equal names is used.
     pub deployments: Vec<DeploymentSettings>,
     /// How long answers take.
@@ -50,6 +55,7 @@ impl Default for RegionSettings {
             display_name: None,
             keys: vec![SecretString::from("simulated-key")],
             bearer_tokens: Vec::new(),
+            issued_tokens: None,
             deployments: vec![
                 DeploymentSettings::chat("gpt-4o", "gpt-4o", "2024-11-20"),
                 DeploymentSettings::chat("gpt-4.1-mini", "gpt-4.1-mini", "2025-04-14"),
@@ -95,6 +101,9 @@ impl RegionSettings {
         Self { region: region.to_owned(), display_name: Some(display_name.to_owned()), ..Self::default() }
     }
 }
+
+/// Stands between a deployment's own model and the one that it drifted to.
+const DRIFT: &str = " drifted to ";
 
 /// What a deployment can do.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
@@ -152,6 +161,12 @@ impl Default for DeploymentSettings {
 }
 
 impl DeploymentSettings {
+    /// The same, with another model's vectors. It keeps its own model's manners, such as to shorten vectors.
+    pub(super) fn drifted(&self, model: String, dimensions: Option<u32>) -> Self {
+        let model = format!("{}{DRIFT}{model}", self.model);
+        Self { model, dimensions: dimensions.unwrap_or(self.dimensions), ..self.clone() }
+    }
+
     /// A chat deployment with default limits.
     #[must_use]
     pub fn chat(name: &str, model: &str, version: &str) -> Self {

@@ -71,10 +71,11 @@ pub(super) fn plan(answer: &Answer, include_usage: bool, filter: FilterMode, ver
     let contents: Vec<Vec<Event>> = answer.choices.iter().enumerate().map(content_events).collect();
     let longest = contents.iter().map(Vec::len).max().unwrap_or(0);
     for position in 0..longest {
-        for (choice, content) in contents.iter().enumerate() {
+        for (choice, (content, said)) in contents.iter().zip(&answer.choices).enumerate() {
             events.extend(content.get(position));
             let is_checkpoint = position % 8 == 7 || position + 1 == content.len();
-            if filter == FilterMode::Asynchronous && is_checkpoint && position + 1 < content.len() {
+            let is_judged = filter == FilterMode::Asynchronous && said.content.is_text();
+            if is_judged && is_checkpoint && position + 1 < content.len() {
                 events.push_back(Event::Annotation { choice, pieces: position + 1 });
             }
         }
@@ -82,9 +83,8 @@ pub(super) fn plan(answer: &Answer, include_usage: bool, filter: FilterMode, ver
     events.extend((0..answer.choices.len()).map(|choice| Event::Finish { choice }));
     if filter == FilterMode::Asynchronous {
         // The last verdict may follow the finish reason.
-        let last =
-            contents.iter().enumerate().map(|(choice, content)| Event::Annotation { choice, pieces: content.len() });
-        events.extend(last);
+        let judged = answer.choices.iter().enumerate().filter(|(_, choice)| choice.content.is_text());
+        events.extend(judged.map(|(choice, answer)| Event::Annotation { choice, pieces: answer.content.tokens() }));
     }
     if verdict.never_closes {
         events.push_back(Event::Stall);
@@ -225,9 +225,11 @@ impl Rendering {
     /// Annotations stand beside text; beside role and finish they are empty, unless the finish is a block.
     fn chunk_annotation(&self, event: Event, finish: Option<Finish>) -> &'static str {
         match (event, finish) {
-            (_, Some(Finish::ContentFilter)) => output_annotation(self.filter, Finish::ContentFilter),
+            (_, Some(Finish::ContentFilter)) => {
+                output_annotation(self.filter, Finish::ContentFilter, self.answer.cites_code)
+            }
             (Event::Text { .. }, _) if self.filter != FilterMode::Asynchronous => {
-                output_annotation(self.filter, Finish::Stop)
+                output_annotation(self.filter, Finish::Stop, self.answer.cites_code)
             }
             _ => "{}",
         }
@@ -325,7 +327,7 @@ impl Rendering {
         push(out, r#","end_offset":"#);
         push_number(out, characters as u64);
         push(out, r#","start_offset":0},"content_filter_results":"#);
-        push(out, output_annotation(self.filter, Finish::Stop));
+        push(out, output_annotation(self.filter, Finish::Stop, self.answer.cites_code));
         push(out, r#","finish_reason":null,"index":"#);
         push_number(out, choice as u64);
         push(out, r#"}],"created":0,"id":"","model":"","object":""}"#);

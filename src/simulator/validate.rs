@@ -69,46 +69,36 @@ pub(super) fn too_long(param: &str, most: usize, got: usize) -> ErrorReply {
     )
 }
 
-pub(super) fn boolean(object: &Object, name: &str) -> Result<Option<bool>, ErrorReply> {
-    given(object, name).map(|value| value.as_bool().ok_or_else(|| wrong_type(name, "a boolean", value))).transpose()
-}
-
 pub(super) fn text<'a>(object: &'a Object, name: &str) -> Result<Option<&'a str>, ErrorReply> {
     given(object, name).map(|value| value.as_str().ok_or_else(|| wrong_type(name, "a string", value))).transpose()
 }
 
-pub(super) fn array<'a>(object: &'a Object, name: &str, most: usize) -> Result<Option<&'a [Value]>, ErrorReply> {
-    let Some(value) = given(object, name) else { return Ok(None) };
-    let items = value.as_array().ok_or_else(|| wrong_type(name, "an array of objects", value))?;
-    if items.len() > most {
-        return Err(too_long(name, most, items.len()));
-    }
-    Ok(Some(items))
-}
-
 /// A whole number within `least..=most`.
 pub(super) fn integer(object: &Object, name: &str, least: i64, most: i64) -> Result<Option<i64>, ErrorReply> {
-    let Some(value) = given(object, name) else { return Ok(None) };
-    let number = value.as_i64().ok_or_else(|| wrong_type(name, "an integer", value))?;
+    given(object, name).map(|value| integer_of(value, name, least, most)).transpose()
+}
+
+/// The value at `path` as a whole number within `least..=most`.
+pub(super) fn integer_of(value: &Value, path: &str, least: i64, most: i64) -> Result<i64, ErrorReply> {
+    let number = value.as_i64().ok_or_else(|| wrong_type(path, "an integer", value))?;
     if number < least {
-        Err(beyond(name, "integer", "below minimum", "integer_below_min_value", ">=", &least, &number))
+        Err(beyond(path, "integer", "below minimum", "integer_below_min_value", ">=", &least, &number))
     } else if number > most {
-        Err(beyond(name, "integer", "above maximum", "integer_above_max_value", "<=", &most, &number))
+        Err(beyond(path, "integer", "above maximum", "integer_above_max_value", "<=", &most, &number))
     } else {
-        Ok(Some(number))
+        Ok(number)
     }
 }
 
-/// A number within `least..=most`.
-pub(super) fn decimal(object: &Object, name: &str, least: f64, most: f64) -> Result<Option<f64>, ErrorReply> {
-    let Some(value) = given(object, name) else { return Ok(None) };
-    let number = value.as_f64().ok_or_else(|| wrong_type(name, "a decimal", value))?;
+/// The value at `path` as a number within `least..=most`.
+pub(super) fn decimal_of(value: &Value, path: &str, least: f64, most: f64) -> Result<f64, ErrorReply> {
+    let number = value.as_f64().ok_or_else(|| wrong_type(path, "a decimal", value))?;
     if number < least {
-        Err(beyond(name, "decimal", "below minimum", "decimal_below_min_value", ">=", &least, &number))
+        Err(beyond(path, "decimal", "below minimum", "decimal_below_min_value", ">=", &least, &number))
     } else if number > most {
-        Err(beyond(name, "decimal", "above maximum", "decimal_above_max_value", "<=", &most, &number))
+        Err(beyond(path, "decimal", "above maximum", "decimal_above_max_value", "<=", &most, &number))
     } else {
-        Ok(Some(number))
+        Ok(number)
     }
 }
 

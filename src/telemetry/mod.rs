@@ -9,7 +9,9 @@ mod sampling;
 mod span;
 
 pub use flood::FloodGate;
-pub use metrics::{EXPOSITION_TYPE, ExpositionError, INSTRUMENTS, Instrument, Kind, Metrics, RouterView};
+pub use metrics::{
+    CredentialState, EXPOSITION_TYPE, ExpositionError, INSTRUMENTS, Instrument, JournalView, Kind, Metrics, RouterView,
+};
 pub use providers::{LogStyle, Telemetry, TelemetryError, TelemetrySettings};
 pub use span::{AttemptSpan, CallFacts, CallSpan, Operation};
 

@@ -9,6 +9,10 @@ pub(super) const PEER_PORT: &str = "network.peer.port";
 pub(super) const ERROR_TYPE: &str = "error.type";
 pub(super) const HTTP_STATUS: &str = "http.response.status_code";
 
+pub(super) const HTTP_METHOD: &str = "http.request.method";
+pub(super) const SERVER_ADDRESS: &str = "server.address";
+pub(super) const SERVER_PORT: &str = "server.port";
+
 pub(super) const OPERATION: &str = "gen_ai.operation.name";
 pub(super) const PROVIDER: &str = "gen_ai.provider.name";
 /// The value of the one above.
@@ -53,6 +57,9 @@ pub(super) const MAYBE_BILLED: &str = "sealane.attempt.maybe_billed";
 
 /// The event on the server span when a call leaves a failed target.
 pub(super) const FAILOVER_EVENT: &str = "sealane.failover";
+/// The one when it passes over a target that its route would prefer.
+pub(super) const SKIPPED_EVENT: &str = "sealane.target.skipped";
+pub(super) const TARGET: &str = "target";
 pub(super) const FROM: &str = "from";
 pub(super) const TO: &str = "to";
 pub(super) const REASON: &str = "reason";

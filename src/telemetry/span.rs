@@ -155,6 +155,13 @@ impl CallSpan {
         self.span.add_event(names::FAILOVER_EVENT, attributes);
     }
 
+    /// Notes that the call passes over a target that its route would prefer, and why.
+    pub fn skipped(&self, target: &Target, why: &'static str) {
+        let name = format!("{}/{}", target.region, target.deployment);
+        let attributes = vec![KeyValue::new(names::TARGET, name), KeyValue::new(names::REASON, why)];
+        self.span.add_event(names::SKIPPED_EVENT, attributes);
+    }
+
     /// Notes who served the call: the tags an auditor searches for.
     pub fn served(&self, by: &AttemptRecord, failed_over: bool, response_id: Option<&str>) {
         self.metrics.call_served(&by.target, failed_over);
@@ -248,6 +255,21 @@ impl AttemptSpan {
             attempt.set(names::REQUEST_STREAM, true);
         }
         attempt
+    }
+
+    /// Notes the address that the request is sent to, by `POST`. The attempt is one send, so that no further span tells
+    /// of HTTP.
+    pub fn goes_to(&self, host: Option<&str>, port: Option<u16>) {
+        if self.span.is_disabled() {
+            return;
+        }
+        self.set(names::HTTP_METHOD, "POST");
+        if let Some(host) = host {
+            self.set(names::SERVER_ADDRESS, host.to_owned());
+        }
+        if let Some(port) = port {
+            self.set(names::SERVER_PORT, i64::from(port));
+        }
     }
 
     /// `traceparent` and `tracestate` for the request upstream.

@@ -3,6 +3,7 @@ mod answers;
 mod disk;
 mod faults;
 mod kill;
+mod request;
 mod service;
 mod tamper;
 

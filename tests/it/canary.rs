@@ -38,6 +38,7 @@ use crate::{
 
 const KEY: &str = "canary-key-4b1d0c7f9a";
 const TOKEN: &str = "canary-bearer-77e2f0a1c3";
+const REQUEST_KEY: &str = "canary-request-key-51c0e7d2b94a6f38";
 const PROMPT: &str = "canary-prompt-9f3a6c2e51";
 const INPUT: &str = "canary-embedding-input-0d8b7e";
 const END_USER: &str = "canary-tenant-6a5f4e3d2c";
@@ -167,7 +168,7 @@ fn serve(folder: &Path, spans: SocketAddr) -> Process {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sealane"))
         .args(["serve", "--output", "json", "--config", "sealane.yaml"])
         .current_dir(folder)
-        .envs([("KEY", KEY), ("TOKEN", TOKEN), ("RUST_LOG", "trace")])
+        .envs([("KEY", KEY), ("TOKEN", TOKEN), ("REQUEST_KEY", REQUEST_KEY), ("RUST_LOG", "trace")])
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{spans}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
         .stdin(Stdio::null())
@@ -189,7 +190,7 @@ listen: 127.0.0.1:0
 ops: {{ listen: 127.0.0.1:0 }}
 telemetry: {{ otlp_metrics: false }}
 drain: {{ delay: 0s, grace: 1s }}
-audit: {{ directory: journal }}
+audit: {{ directory: journal, request_key: {{ env: REQUEST_KEY }} }}
 failover: {{ stall: 1s }}
 resources:
   - {{ name: swc, region: swedencentral, boundary: eu, endpoint: 'http://{primary}', auth: {{ api_key: {{ env: KEY }} }} }}
@@ -316,14 +317,14 @@ async fn no_content_and_no_secret_is_written_down() {
         written += &String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap());
     }
     let (spans, heard) = (spans.0.lock().unwrap().clone(), heard.into_inner().unwrap());
-    assert!(written.contains("\"level\":\"TRACE\"") && written.contains("\"event\":\"intent\""), "nothing was written");
+    assert!(written.contains("\"level\":\"TRACE\"") && written.contains("\"request_mac\":"), "nothing was written");
     assert!(spans.contains("sealane.region.served") && !heard.errors.is_empty() && heard.contents.len() > 50);
 
     assert!(shown.contains("sealane_attempts_total{") && shown.contains("<h2>gpt-4o</h2>"), "nothing was shown");
 
     let contents = heard.contents.iter().filter(|content| content.len() >= 6);
     let contents: Vec<&str> = contents.map(|content| content.get(..24).unwrap_or(content)).collect();
-    let secrets = [KEY, TOKEN, PROMPT, INPUT, END_USER, TOOL];
+    let secrets = [KEY, TOKEN, REQUEST_KEY, PROMPT, INPUT, END_USER, TOOL];
     let places =
         [("logs or journal", &written), ("spans", &spans), ("metrics or page", &shown), ("errors", &heard.errors)];
     for (place, text) in places {

@@ -8,10 +8,9 @@ use sealane::{
     identity::CallerSettings,
 };
 use sealane_core::{
-    domain::{ExpectedVersion, OnVersionMismatch, ProcessingScope},
+    domain::{ExpectedVersion, OnVersionMismatch, ProcessingScope, RateLimits, Target},
     router::Thresholds,
 };
-use secrecy::ExposeSecret as _;
 
 const EXAMPLE: &str = include_str!("../../sealane.example.yaml");
 
@@ -128,24 +127,25 @@ fn a_small_file_becomes_settings_and_routes() {
     let swc = &config.resources[0];
     assert_eq!(swc.endpoint.host_str(), Some("contoso-swc.openai.azure.com"));
     assert_eq!(swc.chat_path, PathStyle::Dated { api_version: "2024-10-21".into() });
-    let Credential::ApiKey(key) = &swc.credential;
-    assert_eq!(key.expose_secret(), "0123456789abcdef", "blank space around a secret is cut");
+    let Credential::ApiKey(key) = &swc.credential else { panic!("{:?}", swc.credential) };
+    assert_eq!(key.expose(), "0123456789abcdef", "blank space around a secret is cut");
 
+    let space = |t: &Target| t.embedding_space.as_ref().map(ToString::to_string).unwrap_or_default();
     let told: Vec<_> = config
         .routes
         .targets()
         .iter()
-        .map(|t| (t.id.0, &*t.model, &*t.region, t.resource_index, t.scope, &*t.embedding_space))
+        .map(|t| (t.id.0, &*t.model, &*t.region, t.resource_index, t.scope, space(t)))
         .collect();
-    let (regional, zone, space) =
+    let (regional, zone, large) =
         (ProcessingScope::Regional, ProcessingScope::DataZone, "text-embedding-3-large/1/3072");
     assert_eq!(
         told,
         [
-            (0, "gpt-4o", "swedencentral", 0, regional, ""),
-            (1, "gpt-4o", "francecentral", 1, regional, ""),
-            (2, "text-embedding-3-large", "swedencentral", 0, regional, space),
-            (3, "text-embedding-3-large", "francecentral", 1, zone, space),
+            (0, "gpt-4o", "swedencentral", 0, regional, String::new()),
+            (1, "gpt-4o", "francecentral", 1, regional, String::new()),
+            (2, "text-embedding-3-large", "swedencentral", 0, regional, large.to_owned()),
+            (3, "text-embedding-3-large", "francecentral", 1, zone, large.to_owned()),
         ]
     );
     assert_eq!(&*config.default_policy.name, "unrestricted");
@@ -177,6 +177,43 @@ fn a_spillover_deployment_widens_the_scope() {
         "{ resource: swc, deployment: chat, sku: ProvisionedManaged, spillover: { deployment: over, sku: GlobalStandard } }",
     );
     assert_eq!(read(&text).unwrap().routes.targets()[0].scope, ProcessingScope::Global);
+}
+
+#[test]
+fn limits_of_a_deployment_may_be_stated_and_are_not_known_otherwise() {
+    let text = changed(
+        "{ resource: swc, deployment: chat, sku: Standard }",
+        "{ resource: swc, deployment: chat, sku: Standard, tokens_per_minute: 120000, requests_per_minute: 720 }",
+    );
+    let routes = read(&text).unwrap().routes;
+    let limits = |place: usize| routes.targets()[place].claims.limits;
+    let stated = RateLimits { tokens_per_minute: Some(120_000), requests_per_minute: Some(720) };
+    assert_eq!((limits(0), limits(1)), (stated, RateLimits::default()));
+}
+
+#[test]
+fn limits_that_no_deployment_can_have_are_refused() {
+    for (sku, key, said) in [
+        ("Standard", "tokens_per_minute: 0", "`tokens_per_minute` must be at least 1"),
+        ("Standard", "requests_per_minute: 0", "`requests_per_minute` must be at least 1"),
+        ("ProvisionedManaged", "tokens_per_minute: 9", "`tokens_per_minute` is not for `ProvisionedManaged`"),
+        ("GlobalProvisionedManaged", "requests_per_minute: 9", "is not for `GlobalProvisionedManaged`"),
+    ] {
+        let text = changed(
+            "{ resource: swc, deployment: chat, sku: Standard }",
+            &format!("{{ resource: swc, deployment: chat, sku: {sku}, {key} }}"),
+        );
+        let told = read(&text).unwrap_err().to_string();
+        assert!(told.contains(said), "{told}");
+    }
+}
+
+#[test]
+fn pacing_is_on_unless_switched_off_and_its_patience_can_be_set() {
+    assert!(read(SMALL).unwrap().thresholds.pacing.enabled);
+    let text = format!("{SMALL}failover: {{ pace: false, spill_after: 0s, spill_bulk_after: 30s }}\n");
+    let pacing = read(&text).unwrap().thresholds.pacing;
+    assert_eq!((pacing.enabled, pacing.interactive, pacing.bulk), (false, Duration::ZERO, Duration::from_secs(30)));
 }
 
 #[test]
@@ -215,8 +252,8 @@ fn secrets_in_files_are_found_beside_the_configuration() {
     fs::write(folder.join("key"), "from-a-file\n").unwrap();
     let text = SMALL.replace("{ env: KEY }", "{ file: key }");
     let config = Config::from_yaml(&text, folder.join("sealane.yaml").to_str().unwrap(), |_| None).unwrap();
-    let Credential::ApiKey(key) = &config.resources[0].credential;
-    assert_eq!(key.expose_secret(), "from-a-file");
+    let Credential::ApiKey(key) = &config.resources[0].credential else { panic!() };
+    assert_eq!(key.expose(), "from-a-file");
     fs::remove_dir_all(folder).unwrap();
 }
 
@@ -380,7 +417,8 @@ fn every_mistake_is_told_with_its_line() {
                 "deployment: embed, sku: DataZoneStandard, embedding: { dimensions: 1536 }",
             )
             .replace("kind: embedding", "kind: embedding\n    embedding: { dimensions: 3072 }"),
-            "dimensions `1536` here, but `3072` on line 19",
+            "`embed` at `swc` (line 21) `3072` and `embed` at `frc` (line 22) `1536` have different dimensions: vectors of two \
+             kinds in one route would corrupt every index\n  --> sealane.yaml:22:",
         ),
         (
             "unknown embedding model",
@@ -659,6 +697,10 @@ fn what_can_be_served_with_is_a_warning() {
             SMALL.replace("      - { resource: frc, deployment: chat, sku: Standard }\n", ""),
             vec!["sealane.yaml:13: model `gpt-4o` has targets in `swedencentral` only"],
         ),
+        (
+            with("state_file: not/there/state.json\n"),
+            vec!["sealane.yaml:22: standings cannot be kept: there is no folder `not/there`"],
+        ),
     ] {
         let warnings = read(&text).unwrap_or_else(|problems| panic!("{problems}")).warnings;
         assert_eq!(warnings.len(), expected.len(), "{warnings:#?}");
@@ -727,6 +769,7 @@ fn a_journal_has_a_folder_a_key_and_bounds() {
     assert_eq!(audit.settings.checkpoint_copy, Some(CheckpointCopy::Stderr));
     assert_eq!((audit.settings.durability, audit.settings.retention_days), (Durability::Flush, 185));
     for (lines, said) in [
+        ("audit: { directory: j, request_key: { env: TOKEN_B } }\n", "the secret must have at least 32 characters"),
         ("audit: {}\n", "the key `directory` is missing here"),
         ("audit: { directory: j, durability: fsnyc }\n", "`fsnyc` is not a durability, did you mean `fsync`?"),
         ("audit: { directory: j, retention_days: 184 }\n", "`retention_days` must be at least 185"),

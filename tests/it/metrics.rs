@@ -17,6 +17,7 @@ use opentelemetry_proto::tonic::{
     metrics::v1::{Metric, metric::Data, number_data_point::Value},
 };
 use sealane::{
+    audit::Journal,
     grpc::pb,
     telemetry::{INSTRUMENTS, Instrument, Kind, LogStyle, Metrics, Telemetry, TelemetrySettings},
 };
@@ -30,7 +31,7 @@ use crate::support::{
         Line::{Breaks, Fails, Says},
         Scripted,
     },
-    service::{Service, Wanted, embed, hi, user, without_test_calls},
+    service::{Service, Wanted, embed, eventually, hi, user, without_test_calls},
 };
 
 const P: &str = "swedencentral";
@@ -131,8 +132,13 @@ async fn prometheus_and_a_receiver_see_the_same_calls() {
     };
     let telemetry = Telemetry::start(&settings).unwrap();
     let metrics = telemetry.metrics().clone();
-    let service = Service::start_as(upstream(), Wanted { metrics, thresholds: at_once(), ..Wanted::default() }).await;
+    let folder = std::env::temp_dir().join(format!("sealane-metrics-journal-{}", std::process::id()));
+    let journal = Journal::open(&folder.join("journal"), &folder.join("key.pem"), Default::default()).unwrap();
+    let wanted = Wanted { metrics, thresholds: at_once(), journal: Some(journal.clone()), ..Wanted::default() };
+    let service = Service::start_as(upstream(), wanted).await;
     play(&service).await;
+    let health = journal.health();
+    eventually("a checkpoint is signed", async || health().last_checkpoint_unix_ms > 0).await;
 
     let (head, body) = get(service.ops, "/metrics").await;
     assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("text/plain; version=0.0.4"), "{head}");
@@ -141,6 +147,8 @@ async fn prometheus_and_a_receiver_see_the_same_calls() {
 
     calls_are_counted(&scraped);
     the_routers_state_is_told(&scraped);
+    the_journal_is_told(&scraped);
+    std::fs::remove_dir_all(&folder).unwrap();
     assert!(!body.contains(CANARY), "what callers send is in no metric");
     every_instrument_is_exported_and_no_other(&scraped);
     for row in INSTRUMENTS {
@@ -224,6 +232,23 @@ fn the_routers_state_is_told(scraped: &Exposition) {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
     let last = scraped.sum("sealane_region_last_success_timestamp_seconds", &[("region", S), ("model", "gpt-4o")]);
     assert!((now - 60.0..=now + 1.0).contains(&last), "served just now, in seconds since 1970: {last}");
+}
+
+fn the_journal_is_told(scraped: &Exposition) {
+    for (name, expected) in [
+        ("sealane_audit_writable", 1.0),
+        ("sealane_audit_lost_records_total", 0.0),
+        ("sealane_audit_unrecorded_attempts_total", 0.0),
+        ("sealane_audit_failures_total", 0.0),
+        ("sealane_audit_failed_checkpoint_copies_total", 0.0),
+    ] {
+        assert_eq!(scraped.sum(name, &[]), expected, "{name}");
+    }
+    // Each attempt has two, each decision one.
+    let attempts = scraped.sum("sealane_attempts_total", &[]);
+    assert!(scraped.sum("sealane_audit_records_total", &[]) > 2.0 * attempts);
+    assert!(scraped.sum("sealane_audit_writes_total", &[]) > 1.0);
+    assert!(scraped.sum("sealane_audit_writing_seconds_total", &[]) > 0.0);
 }
 
 /// Both ways, and with the attributes that the table states.

@@ -24,6 +24,7 @@ struct World {
     folder: PathBuf,
     regions: [SimulatedRegion; 2],
     channel: Channel,
+    metrics: Metrics,
     serving: JoinHandle<()>,
 }
 
@@ -60,7 +61,8 @@ impl World {
         fs::write(&path, text(&regions, file)).unwrap();
         let config = Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
         let watched = Watched::new(&config);
-        let server = Server::from_config(config, Metrics::off()).await.unwrap();
+        let metrics = Metrics::on();
+        let server = Server::from_config(config, metrics.clone()).await.unwrap();
         let reload = server.reload(&path, watched).unwrap();
         let channel = connect(server.local_addr().unwrap()).await;
         let serving = tokio::spawn(async move {
@@ -69,7 +71,7 @@ impl World {
                 lost = reload.run() => lost.unwrap(),
             }
         });
-        Self { folder, regions, channel, serving }
+        Self { folder, regions, channel, metrics, serving }
     }
 
     fn change(&self, file: &File) {
@@ -85,6 +87,12 @@ impl World {
         let mut client = RegionServiceClient::new(self.channel.clone());
         let status = client.region_status(with_token(TOKEN, pb::RegionStatusRequest::default())).await.unwrap();
         status.into_inner().config_revision
+    }
+
+    /// What the alert `ConfigReloadFailed` looks at.
+    fn last_reload_successful(&self) -> bool {
+        let shown = self.metrics.exposition().unwrap();
+        shown.lines().any(|line| line.starts_with("sealane_config_last_reload_successful") && line.ends_with(" 1"))
     }
 
     /// What the journal says of configurations: accepted, or the problem.
@@ -145,10 +153,39 @@ async fn a_changed_file_is_taken_up_and_a_bad_one_is_refused_whole() {
     let told = world.journalled();
     assert_eq!(told[0], "accepted");
     assert!(told[1].contains("perhaps"), "{told:?}");
+    assert!(!world.last_reload_successful());
+
+    // Put back as it was: whoever was told of the trouble is told that it is over.
+    world.change(&other_way_round);
+    eventually("the end of the trouble is told", async || world.journalled().len() == 3).await;
+    assert_eq!(world.journalled()[2], "accepted");
+    assert!(world.last_reload_successful());
+    assert_eq!(world.revision().await, second);
 
     world.change(&PLAIN);
     eventually("a good one is taken up again", async || world.ask(hi()).await.unwrap() == "swedencentral").await;
     assert_eq!(world.revision().await, first, "the same file, the same revision");
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_by_the_configuration_and_the_credentials_in_force() {
+    let world = World::start("watch", &PLAIN).await;
+    let mut client = RegionServiceClient::new(world.channel.clone());
+    let max_interval = Some(prost_types::Duration { seconds: 0, nanos: 100_000_000 });
+    let request = pb::WatchRegionStatusRequest { max_interval, ..Default::default() };
+    let mut views = client.watch_region_status(with_token(TOKEN, request)).await.unwrap().into_inner();
+    let first = views.message().await.unwrap().unwrap().status.unwrap().config_revision;
+    world.change(&File { targets: &["frc", "swc"], ..PLAIN });
+    let mut view = async || views.message().await.map(|view| view.unwrap().status.unwrap().config_revision);
+    while view().await.unwrap() == first {}
+
+    fs::write(world.folder.join("token"), "another-token-of-the-team").unwrap();
+    let refused = loop {
+        if let Err(status) = view().await {
+            break status;
+        }
+    };
+    assert_eq!(told(&refused), "Unauthenticated INVALID_TOKEN");
 }
 
 #[tokio::test]

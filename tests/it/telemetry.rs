@@ -127,6 +127,8 @@ async fn what_a_receiver_sees_of_calls() {
     let mut events = client.complete_stream(traced(4, hi())).await.unwrap().into_inner();
     while let Ok(Some(_)) = events.message().await {}
     client.complete(traced(5, pb::CompleteRequest { messages: vec![], ..hi() })).await.unwrap_err();
+    let routing = Some(pb::RoutingOptions { allowed_regions: vec![S.into()], ..Default::default() });
+    client.complete(traced(6, pb::CompleteRequest { routing, ..hi() })).await.unwrap();
     let sent = service.upstream.seen();
     drop((events, client, service));
     tokio::task::spawn_blocking(|| telemetry.shutdown()).await.unwrap();
@@ -139,6 +141,10 @@ async fn what_a_receiver_sees_of_calls() {
     assert_eq!(refused.len(), 1, "nothing was attempted");
     has(&tags(&refused[0].attributes), &[("rpc.response.status_code", "INVALID_ARGUMENT")]);
     assert!(!is_error(&refused[0]), "the caller's mistake is no error of the server");
+    let narrowed = receiver.of(6);
+    let event = narrowed[0].events.iter().find(|event| event.name == "sealane.target.skipped").unwrap();
+    has(&tags(&event.attributes), &[("target", "swedencentral/gpt-4o-deployment"), ("reason", "request")]);
+    assert!(receiver.of(1)[0].events.is_empty(), "nothing was passed over");
 }
 
 fn served_at_once(spans: &[Span], sent: &str) {
@@ -238,7 +244,7 @@ fn the_table_of_tags_says_what_the_code_says() {
     let code = include_str!("../../src/telemetry/names.rs");
     let literals = code.lines().filter_map(|line| line.strip_prefix("pub(super) const ")?.split('"').nth(1));
     // Names of metrics' attributes, of the event, and values are no tags.
-    let no_tags = ["gen_ai.token.type", "azure.ai.openai"];
+    let no_tags = ["gen_ai.token.type", "azure.ai.openai", "sealane.target.skipped"];
     let known: BTreeSet<&str> = literals.filter(|name| name.contains('.') && !no_tags.contains(name)).collect();
     let page = include_str!("../../docs/tracing.md");
     let row = |line: &'static str| line.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name);

@@ -283,7 +283,7 @@ fn sealane_configuration(upstream: &Upstreams) -> String {
     for work in Work::ALL {
         let (model, deployment) = (work.model(), work.deployment());
         let (kind, resource) = match work {
-            Work::Embed => ("embedding", "plain"),
+            Work::Embed | Work::EmbedStream => ("embedding", "plain"),
             Work::Paced => ("chat", "paced"),
             Work::Idle => ("chat", "idle"),
             Work::Unary | Work::Assembled | Work::Flood => ("chat", "plain"),
@@ -291,7 +291,7 @@ fn sealane_configuration(upstream: &Upstreams) -> String {
         text += &format!("  - name: {model}\n    kind: {kind}\n");
         match work {
             Work::Unary => text += "    upstream_stream: never\n",
-            Work::Embed => {
+            Work::Embed | Work::EmbedStream => {
                 let space = format!("model: text-embedding-3-small, version: \"1\", dimensions: {VECTOR_LENGTH}");
                 text += &format!("    embedding: {{ {space} }}\n");
             }

@@ -251,7 +251,7 @@ fn row_lines(measured: &Measured) -> Vec<Line> {
         Work::Unary | Work::Assembled => (Some(Aim::TimesFloor(1.5)), None, Some(Aim::TimesFloor(1.5))),
         Work::Flood => (Some(Aim::TimesFloor(0.6)), None, None),
         Work::Paced => (Some(Aim::TimesFloor(1.1)), None, None),
-        Work::Embed => (Some(Aim::TimesFloor(0.75)), None, None),
+        Work::Embed | Work::EmbedStream => (Some(Aim::TimesFloor(0.75)), None, None),
         Work::Idle => (None, None, None),
     };
     if measured.row.work.is_stream() {
@@ -288,6 +288,7 @@ fn work_name(work: Work) -> &'static str {
         Work::Flood => "streams of 200 chunks, flood",
         Work::Paced => "streams of 200 chunks, paced 10 ms",
         Work::Embed => "Embed 32 x 1536",
+        Work::EmbedStream => "EmbedStream 32 x 1536",
         Work::Idle => "idle streams",
     }
 }

@@ -33,7 +33,7 @@ fn start(faults: Vec<sealane::simulator::FaultRule>) -> Result<SimulatedRegion> 
 
 fn deployment(work: Work) -> DeploymentSettings {
     let (kind, model) = match work {
-        Work::Embed => (DeploymentKind::Embedding, "text-embedding-3-small"),
+        Work::Embed | Work::EmbedStream => (DeploymentKind::Embedding, "text-embedding-3-small"),
         _ => (DeploymentKind::Chat, "gpt-4o"),
     };
     DeploymentSettings {

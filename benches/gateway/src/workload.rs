@@ -34,13 +34,17 @@ pub(crate) enum Work {
     Paced,
     /// `Embed`.
     Embed,
+    /// `EmbedStream` of the same texts: one batch, and then half-closed.
+    #[serde(rename = "embed-stream")]
+    EmbedStream,
     /// `CompleteStream` that says one word and then nothing.
     Idle,
 }
 
 impl Work {
     /// All kinds.
-    pub(crate) const ALL: [Self; 6] = [Self::Unary, Self::Assembled, Self::Flood, Self::Paced, Self::Embed, Self::Idle];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Unary, Self::Assembled, Self::Flood, Self::Paced, Self::Embed, Self::EmbedStream, Self::Idle];
 
     /// The logical model to ask a gateway for.
     pub(crate) fn model(self) -> &'static str {
@@ -50,6 +54,7 @@ impl Work {
             Self::Flood => "bench-flood",
             Self::Paced => "bench-paced",
             Self::Embed => "bench-embed",
+            Self::EmbedStream => "bench-embed-stream",
             Self::Idle => "bench-idle",
         }
     }
@@ -60,12 +65,12 @@ impl Work {
             Self::Unary | Self::Assembled => "bench-chat",
             Self::Flood => "bench-flood",
             Self::Paced => "bench-paced",
-            Self::Embed => "bench-embed",
+            Self::Embed | Self::EmbedStream => "bench-embed",
             Self::Idle => "bench-idle",
         }
     }
 
-    /// Whether the caller of a gateway gets a stream.
+    /// Whether the caller of a gateway gets a completion as a stream.
     pub(crate) fn is_stream(self) -> bool {
         matches!(self, Self::Flood | Self::Paced | Self::Idle)
     }
@@ -76,25 +81,38 @@ impl Work {
             Self::Unary | Self::Assembled => "/sealane.v1.InferenceService/Complete",
             Self::Flood | Self::Paced | Self::Idle => "/sealane.v1.InferenceService/CompleteStream",
             Self::Embed => "/sealane.v1.InferenceService/Embed",
+            Self::EmbedStream => "/sealane.v1.InferenceService/EmbedStream",
         }
     }
 
-    /// The request message, framed as gRPC puts it on the wire.
+    /// The request's messages, framed as gRPC puts them on the wire.
     pub(crate) fn grpc_body(self) -> Vec<u8> {
-        let message = match self {
-            Self::Embed => pb::EmbedRequest {
-                model: self.model().to_owned(),
-                inputs: (0..VECTORS).map(text).collect(),
-                ..Default::default()
-            }
-            .encode_to_vec(),
-            _ => self.complete_request().encode_to_vec(),
+        let messages = match self {
+            Self::Embed => vec![
+                pb::EmbedRequest {
+                    model: self.model().to_owned(),
+                    inputs: (0..VECTORS).map(text).collect(),
+                    ..Default::default()
+                }
+                .encode_to_vec(),
+            ],
+            Self::EmbedStream => self.ingestion().map(|message| message.encode_to_vec()).collect(),
+            _ => vec![self.complete_request().encode_to_vec()],
         };
-        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        let mut framed = vec![0];
-        framed.extend(length.to_be_bytes());
-        framed.extend(message);
+        let mut framed = Vec::new();
+        for message in messages {
+            framed.push(0);
+            framed.extend(u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+            framed.extend(message);
+        }
         framed
+    }
+
+    fn ingestion(self) -> impl Iterator<Item = pb::EmbedStreamRequest> {
+        use pb::embed_stream_request::Event;
+        let open = Event::Open(pb::EmbedStreamOpen { model: self.model().to_owned(), ..Default::default() });
+        let item = |index: usize| Event::Item(pb::EmbedItem { id: format!("chunk-{index}"), text: text(index) });
+        std::iter::once(open).chain((0..VECTORS).map(item)).map(|event| pb::EmbedStreamRequest { event: Some(event) })
     }
 
     fn complete_request(self) -> pb::CompleteRequest {
@@ -119,7 +137,7 @@ impl Work {
     /// The same request as an Azure client would send it, whole.
     pub(crate) fn http_request(self, to: SocketAddr, key: &str) -> Vec<u8> {
         let (operation, body) = match self {
-            Self::Embed => {
+            Self::Embed | Self::EmbedStream => {
                 let inputs: Vec<String> = (0..VECTORS).map(text).collect();
                 ("embeddings", json!({"input": inputs, "encoding_format": "base64"}))
             }
@@ -148,7 +166,7 @@ impl Work {
     /// The fewest bytes that a whole answer can have; fewer is a failure, whatever the status says.
     pub(crate) fn least_answer(self) -> usize {
         match self {
-            Self::Embed => VECTORS * VECTOR_LENGTH * size_of::<f32>(),
+            Self::Embed | Self::EmbedStream => VECTORS * VECTOR_LENGTH * size_of::<f32>(),
             Self::Flood | Self::Paced => 2 * FLOOD_CHUNKS,
             Self::Unary | Self::Assembled => 2 * SHORT_CHUNKS,
             Self::Idle => 0,
@@ -189,5 +207,7 @@ pub(crate) fn rows(quick: bool) -> Vec<Row> {
         row(Work::Paced, 32, 32),
         row(Work::Embed, 1, 500),
         row(Work::Embed, 32, 1_500),
+        row(Work::EmbedStream, 1, 500),
+        row(Work::EmbedStream, 32, 1_500),
     ]
 }

@@ -1,5 +1,7 @@
 //! A streamed completion put together again: the reply that the unary call would have given, field for field.
-use super::{ChatEvent, ChatReply, Choice, ContentFilterResults, Delta, FinishReason, LogProbs, Part, ToolCall};
+use super::{
+    ChatEvent, ChatReply, Choice, ContentFilterResults, Delta, FinishReason, LogProbs, Part, ToolCall, UrlCitation,
+};
 
 /// Collects the events of one stream.
 #[derive(Debug, Default)]
@@ -17,6 +19,7 @@ struct Draft {
     finish_reason: Option<FinishReason>,
     filter: ContentFilterResults,
     logprobs: Option<LogProbs>,
+    url_citations: Vec<UrlCitation>,
 }
 
 impl ReplyAssembly {
@@ -83,6 +86,7 @@ impl Draft {
             all.refusal.extend(logprobs.refusal);
         }
         self.filter.merge(delta.filter);
+        self.url_citations.extend(delta.url_citations);
     }
 
     fn into_choice(mut self) -> Option<Choice> {
@@ -90,6 +94,7 @@ impl Draft {
         let mut content = Vec::new();
         let mut tool_calls = Vec::new();
         let mut logprobs = None;
+        let mut url_citations = Vec::new();
         // Azure's unary form withholds a filtered answer whole; what was streamed before the verdict must not
         // slip through here.
         if finish_reason != FinishReason::ContentFilter {
@@ -102,9 +107,11 @@ impl Draft {
             self.tool_calls.sort_by_key(|(index, _)| *index);
             tool_calls = self.tool_calls.into_iter().map(|(_, call)| call).collect();
             logprobs = self.logprobs;
+            url_citations = self.url_citations;
         }
         self.filter.verdicts.sort_by(|a, b| a.category.cmp(&b.category));
-        Some(Choice { index: self.index, content, tool_calls, finish_reason, filter: self.filter, logprobs })
+        let (index, filter) = (self.index, self.filter);
+        Some(Choice { index, content, tool_calls, finish_reason, filter, logprobs, url_citations })
     }
 }
 
@@ -142,6 +149,7 @@ mod tests {
             filtered: false,
             detected: None,
             severity: Some(severity),
+            grounds: None,
         };
         ContentFilterResults { verdicts: vec![verdict], unfiltered: false }
     }

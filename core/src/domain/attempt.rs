@@ -25,7 +25,7 @@ pub enum AttemptReason {
     Pin,
     /// The attempt before it failed.
     Rescue,
-    /// Targets before it are cooling.
+    /// Targets before it are cooling, full or short of quota.
     Spill,
     /// The only permitted target is tried once more.
     Retry,

@@ -108,7 +108,7 @@ mod tests {
             reasoning: false,
             upstream_stream: UpstreamStream::Auto,
             version: None,
-            embedding_space: "".into(),
+            embedding_space: None,
             claims: Claims { spillover: spillover.map(Arc::from), ..Claims::default() },
         }
     }

@@ -4,7 +4,7 @@
 //! [`Failure::class`] alone. Nothing here carries upstream text: only codes and parameter names, made harmless.
 use std::time::Duration;
 
-use super::Evidence;
+use super::{Drift, Evidence};
 
 /// How one attempt failed.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +101,8 @@ pub enum FailureKind {
     Rejected(Rejection),
     /// An answer that is no answer.
     BadResponse(BadResponse),
+    /// Vectors that are not of the target's embedding space: no caller may get them.
+    OtherSpace(Drift),
     /// A stream that ended before it was whole.
     Truncated,
     /// An error event in the middle of a stream.
@@ -201,6 +203,7 @@ impl FailureKind {
             | Self::Unavailable
             | Self::Redirected
             | Self::BadResponse(_)
+            | Self::OtherSpace(_)
             | Self::Truncated
             | Self::ErrorEvent { .. } => FailureClass::Hard,
             Self::Unauthorized | Self::Forbidden | Self::DeploymentNotFound | Self::PathNotFound => {
@@ -249,6 +252,7 @@ impl FailureKind {
             Self::BadResponse(BadResponse::WrongVectors) => "wrong_vectors",
             Self::BadResponse(BadResponse::VersionMismatch) => "version_mismatch",
             Self::BadResponse(BadResponse::UnexpectedStatus) => "unexpected_status",
+            Self::OtherSpace(_) => "other_embedding_space",
             Self::Truncated => "truncated",
             Self::ErrorEvent { .. } => "error_event",
             Self::Local { cause } => cause,

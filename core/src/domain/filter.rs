@@ -34,6 +34,11 @@ impl ContentFilterResults {
                     known.filtered |= verdict.filtered;
                     known.detected = known.detected.max(verdict.detected);
                     known.severity = known.severity.max(verdict.severity);
+                    match (&mut known.grounds, verdict.grounds) {
+                        (Some(known), Some(piece)) => known.merge(*piece),
+                        (known @ None, piece) => *known = piece,
+                        (Some(_), None) => {}
+                    }
                 }
                 None => self.verdicts.push(verdict),
             }
@@ -42,7 +47,7 @@ impl ContentFilterResults {
 }
 
 /// One category's verdict.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContentFilterVerdict {
     /// Azure's name of it, such as `hate` or `jailbreak`.
     pub category: Cow<'static, str>,
@@ -52,10 +57,71 @@ pub struct ContentFilterVerdict {
     pub detected: Option<bool>,
     /// Graded categories only.
     pub severity: Option<Severity>,
+    /// What it rests on, where Azure says so.
+    pub grounds: Option<Box<FilterGrounds>>,
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterGrounds {
+    /// Where code of the answer is published.
+    pub citation: Option<CodeCitation>,
+    /// Blocklists, topics, sub-categories or passages, in Azure's order.
+    pub details: Vec<FilterDetail>,
+}
+
+impl FilterGrounds {
+    /// Adds those of a further piece of the same text: what is found again is found once.
+    fn merge(&mut self, piece: Self) {
+        self.citation = self.citation.take().or(piece.citation);
+        for detail in piece.details {
+            match self.details.iter_mut().find(|known| known.is_about(&detail)) {
+                Some(known) => {
+                    known.filtered |= detail.filtered;
+                    known.detected |= detail.detected;
+                    known.redacted |= detail.redacted;
+                }
+                None => self.details.push(detail),
+            }
+        }
+    }
+}
+
+/// Where code of an answer is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeCitation {
+    /// Address of the repository.
+    pub uri: String,
+    /// Its licence as Azure names it.
+    pub license: String,
+}
+
+/// One ground of a verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterDetail {
+    /// Name of the blocklist, topic or sub-category; empty for a passage.
+    pub id: String,
+    /// The text was withheld for it.
+    pub filtered: bool,
+    /// Found.
+    pub detected: bool,
+    /// Replaced in the text.
+    pub redacted: bool,
+    /// Passages only: the first character.
+    pub start_offset: i32,
+    /// Passages only: one past the last character.
+    pub end_offset: i32,
+}
+
+impl FilterDetail {
+    fn is_about(&self, other: &Self) -> bool {
+        (&self.id, self.start_offset, self.end_offset) == (&other.id, other.start_offset, other.end_offset)
+    }
 }
 
 impl ContentFilterVerdict {
-    fn is_remarkable(&self) -> bool {
+    /// The filter found something: more than "safe".
+    pub fn is_remarkable(&self) -> bool {
         self.filtered || self.detected == Some(true) || self.severity.is_some_and(|severity| severity > Severity::Safe)
     }
 }
@@ -84,7 +150,25 @@ mod tests {
     use super::*;
 
     fn verdict(filtered: bool, detected: Option<bool>, severity: Option<Severity>) -> ContentFilterVerdict {
-        ContentFilterVerdict { category: "hate".into(), filtered, detected, severity }
+        ContentFilterVerdict { category: "hate".into(), filtered, detected, severity, grounds: None }
+    }
+
+    #[test]
+    fn grounds_of_all_pieces_are_kept_once() {
+        let detail = |id: &str, filtered| FilterDetail { id: id.into(), filtered, ..FilterDetail::default() };
+        let passage = |start_offset| FilterDetail { start_offset, end_offset: 9, ..FilterDetail::default() };
+        let results = |uri: Option<&str>, details: &[FilterDetail]| {
+            let citation = uri.map(|uri| CodeCitation { uri: uri.into(), license: "MIT".into() });
+            let grounds = Some(Box::new(FilterGrounds { citation, details: details.to_vec() }));
+            let verdicts = vec![ContentFilterVerdict { grounds, ..verdict(false, None, None) }];
+            ContentFilterResults { verdicts, unfiltered: false }
+        };
+        let mut whole = ContentFilterResults { verdicts: vec![verdict(false, None, None)], unfiltered: false };
+        whole.merge(results(None, &[detail("list", false), passage(1)]));
+        whole.merge(results(Some("first"), &[detail("list", true), passage(2)]));
+        whole.merge(results(Some("second"), &[passage(1)]));
+        whole.merge(ContentFilterResults { verdicts: vec![verdict(false, None, None)], unfiltered: false });
+        assert_eq!(whole, results(Some("first"), &[detail("list", true), passage(1), passage(2)]));
     }
 
     #[test]

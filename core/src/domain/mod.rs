@@ -6,6 +6,7 @@ mod failure;
 mod filter;
 mod reply;
 mod request;
+mod space;
 mod stream;
 mod target;
 mod time;
@@ -15,18 +16,22 @@ pub use assembly::ReplyAssembly;
 pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Quota};
 pub use evidence::{Evidence, Mismatch};
 pub use failure::{BadResponse, ConnectFailure, Failure, FailureClass, FailureKind, Rejection, Silence};
-pub use filter::{ContentFilterResults, ContentFilterVerdict, PromptFilterResult, Severity};
+pub use filter::{
+    CodeCitation, ContentFilterResults, ContentFilterVerdict, FilterDetail, FilterGrounds, PromptFilterResult, Severity,
+};
 pub use reply::{
     ChatEvent, ChatReply, Choice, Delta, EmbedReply, FinishReason, LogProbs, ReplyHeader, TokenAlternative,
-    TokenLogProb, ToolCall, ToolCallDelta, Usage, Vector,
+    TokenLogProb, ToolCall, ToolCallDelta, UrlCitation, Usage, Vector,
 };
 pub use request::{
     ChatRequest, EmbedRequest, ExtraParam, Hedge, ImageDetail, ImageSource, JsonSchema, Message, OnInterruption, Part,
-    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, Verbosity, is_data_class,
+    Priority, ReasoningEffort, ResponseFormat, Role, RoutingOptions, Tool, ToolChoice, UserSecurityContext, Verbosity,
+    is_data_class,
 };
+pub use space::{Drift, EmbeddingSpace, LEAST_COSINE, REFERENCE_TEXT};
 pub use stream::{StreamEnd, StreamProgress};
 pub use target::{
-    Claims, ModelKind, OnMismatch, ProcessingScope, ScopeEvidence, Sku, Target, TargetId, UpstreamStream,
+    Claims, ModelKind, OnMismatch, ProcessingScope, RateLimits, ScopeEvidence, Sku, Target, TargetId, UpstreamStream,
     normalise_region,
 };
 pub use time::Moment;

@@ -43,6 +43,8 @@ pub struct ReplyHeader {
     pub created: i64,
     /// Changes when Azure changes the backend.
     pub system_fingerprint: Option<String>,
+    /// The tier that serves the call.
+    pub service_tier: Option<String>,
 }
 
 /// One chat completion, whole.
@@ -73,6 +75,21 @@ pub struct Choice {
     pub filter: ContentFilterResults,
     /// If asked for.
     pub logprobs: Option<LogProbs>,
+    /// Sources in the web that it cites.
+    pub url_citations: Vec<UrlCitation>,
+}
+
+/// A source in the web that an answer cites.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UrlCitation {
+    /// Address of the source.
+    pub uri: String,
+    /// Its title.
+    pub title: String,
+    /// First character of the answer that it stands behind.
+    pub start_index: i32,
+    /// One past the last character.
+    pub end_index: i32,
 }
 
 /// A tool call that the model asked for.
@@ -209,12 +226,14 @@ pub struct Delta {
     pub logprobs: Option<LogProbs>,
     /// Verdicts on this piece.
     pub filter: ContentFilterResults,
+    /// Sources in the web that the answer cites.
+    pub url_citations: Vec<UrlCitation>,
 }
 
 impl Delta {
     /// Carries nothing that a caller could see.
     pub fn is_empty(&self) -> bool {
-        self.text.is_empty() && self.refusal.is_empty() && self.tool_calls.is_empty()
+        self.text.is_empty() && self.refusal.is_empty() && self.tool_calls.is_empty() && self.url_citations.is_empty()
     }
 }
 

@@ -48,9 +48,18 @@ pub struct ChatRequest {
     pub metadata: Vec<(String, String)>,
     /// Opaque id of the caller's end user.
     pub end_user_id: Option<String>,
+    /// Who uses the caller's application, for Microsoft Defender for Cloud.
+    pub user_security_context: Option<UserSecurityContext>,
     /// Allow-listed further parameters, sorted by name.
     pub extra_params: Vec<ExtraParam>,
 }
+
+/// What Azure's limiter counts for an answer that the request does not cap (contract 5.1).
+const UNCAPPED_ANSWER: u64 = 16;
+
+/// What an image costs at low detail, and at any other: a square of 1024 pixels. Source: OpenAI's guide to vision, for
+/// gpt-4o: 85, and 85 + 4 x 170.
+const IMAGE: (u64, u64) = (85, 765);
 
 impl ChatRequest {
     /// Choices that the reply must hold.
@@ -58,19 +67,39 @@ impl ChatRequest {
         self.choice_count.unwrap_or(1)
     }
 
-    /// Prompt tokens as Azure estimates them at arrival: characters / 4, rounded up (contract 5.1). Images are not
-    /// counted.
+    /// Prompt tokens as Azure estimates them at arrival: characters / 4, rounded up (contract 5.1). How it counts
+    /// images there is not known; they count here as they are billed. Documents are not counted.
     pub fn estimated_prompt_tokens(&self) -> u64 {
         let characters: usize = self.messages.iter().map(Message::characters).sum();
-        characters.div_ceil(4) as u64
+        let images: u64 = self.messages.iter().flat_map(|message| &message.content).map(Part::image_tokens).sum();
+        characters.div_ceil(4) as u64 + images
     }
 
-    /// Prompt tokens, and as many as the answer may have where the request caps it: what Azure's own limiter counts at
-    /// arrival (contract 5.1).
+    /// Prompt tokens, and as many as the answer may have: what Azure's own limiter counts at arrival (contract 5.1).
     pub fn estimated_tokens(&self) -> u64 {
-        let answer = u64::from(self.max_output_tokens.unwrap_or(0)) * u64::from(self.expected_choices());
-        self.estimated_prompt_tokens().saturating_add(answer)
+        self.estimated_prompt_tokens().saturating_add(self.answer_tokens())
     }
+
+    /// The part of [`estimated_tokens`](Self::estimated_tokens) that stands for the answer.
+    pub fn answer_tokens(&self) -> u64 {
+        match self.max_output_tokens {
+            Some(cap) => u64::from(cap) * u64::from(self.expected_choices()),
+            None => UNCAPPED_ANSWER,
+        }
+    }
+}
+
+/// Who uses the caller's application.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserSecurityContext {
+    /// The application's name.
+    pub application_name: Option<String>,
+    /// The end user's id.
+    pub end_user_id: Option<String>,
+    /// The end user's Entra tenant.
+    pub end_user_tenant_id: Option<String>,
+    /// The end user's address.
+    pub source_ip: Option<String>,
 }
 
 /// One turn of the conversation.
@@ -93,7 +122,7 @@ impl Message {
         let parts = self.content.iter().map(|part| match part {
             // Bytes stand for characters: exact for ASCII, generous otherwise, and free.
             Part::Text(text) | Part::Refusal(text) => text.len(),
-            Part::Image { .. } => 0,
+            Part::Image { .. } | Part::File { .. } => 0,
         });
         let calls = self.tool_calls.iter().map(|call| call.name.len() + call.arguments_json.len());
         parts.chain(calls).sum()
@@ -125,6 +154,25 @@ pub enum Part {
     },
     /// A refusal that the assistant gave earlier.
     Refusal(String),
+    /// A document.
+    File {
+        /// `application/pdf`.
+        mime_type: String,
+        /// Tells the model what it reads.
+        name: String,
+        /// The file.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Part {
+    fn image_tokens(&self) -> u64 {
+        match self {
+            Self::Image { detail: Some(ImageDetail::Low), .. } => IMAGE.0,
+            Self::Image { .. } => IMAGE.1,
+            Self::Text(_) | Self::Refusal(_) | Self::File { .. } => 0,
+        }
+    }
 }
 
 /// Where a picture is.
@@ -331,8 +379,14 @@ mod tests {
         assert_eq!(tokens(&message), 2);
         let call = super::super::ToolCall { id: "1".into(), name: "look_up".into(), arguments_json: "{}".into() };
         assert_eq!(tokens(&Message { tool_calls: vec![call], ..message.clone() }), 4, "six, seven and two characters");
+        let image = |detail| {
+            let source = ImageSource::Uri("https://example.com/a.png".into());
+            Message { content: vec![Part::Image { source, detail }], ..message.clone() }
+        };
+        assert_eq!(tokens(&image(Some(ImageDetail::Low))), 85);
+        assert_eq!([None, Some(ImageDetail::High)].map(|detail| tokens(&image(detail))), [765, 765]);
         let request = ChatRequest { messages: vec![message], ..ChatRequest::default() };
-        assert_eq!(request.estimated_tokens(), 2);
+        assert_eq!(request.estimated_tokens(), 18, "an answer without a cap counts as 16");
         let capped = ChatRequest { max_output_tokens: Some(100), choice_count: Some(3), ..request };
         assert_eq!(capped.estimated_tokens(), 302);
     }

@@ -1,7 +1,7 @@
 //! What can be called: one deployment of a model on one resource in one region.
 use std::sync::Arc;
 
-use super::ExpectedVersion;
+use super::{EmbeddingSpace, ExpectedVersion};
 
 /// Index of a target in the configuration in force; only meaningful together with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +79,11 @@ impl Sku {
         }
     }
 
+    /// Reserved throughput (PTU): throttled by how busy it is, not by tokens or requests a minute.
+    pub fn is_provisioned(self) -> bool {
+        matches!(self, Self::ProvisionedManaged | Self::DataZoneProvisionedManaged | Self::GlobalProvisionedManaged)
+    }
+
     /// Azure's own spelling.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -133,15 +138,26 @@ pub enum OnMismatch {
     Quarantine,
 }
 
-/// What the configuration claims of where a target computes, beyond its region and SKU.
+/// Azure's two rate limits of a deployment, as configured; `None`: whatever Azure's headers state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct RateLimits {
+    /// Tokens a minute (TPM), as Azure estimates them when a request arrives.
+    pub tokens_per_minute: Option<u32>,
+    /// Requests a minute (RPM).
+    pub requests_per_minute: Option<u32>,
+}
+
+/// What the configuration claims of a target, beyond its region and SKU, and Azure's answers may contradict.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Claims {
     /// The deployment that Azure spills over to; the target's scope is widened for it already.
     pub spillover: Option<Arc<str>>,
     /// What the scope rests on.
     pub scope_evidence: ScopeEvidence,
-    /// What follows when answers say otherwise.
+    /// What follows when answers name another place.
     pub on_mismatch: OnMismatch,
+    /// How much it takes; what Azure's headers state counts more.
+    pub limits: RateLimits,
 }
 
 /// One deployment of a model on one resource: the unit of health.
@@ -173,8 +189,8 @@ pub struct Target {
     pub upstream_stream: UpstreamStream,
     /// The model version it is meant to serve; `None`: any. Chat only, since vectors have their space.
     pub version: Option<ExpectedVersion>,
-    /// Which vectors may be compared with this target's; equal for all targets of one route. Empty for chat.
-    pub embedding_space: Arc<str>,
+    /// Which vectors may be compared with this target's; equal for all targets of one route. `None` for chat.
+    pub embedding_space: Option<Arc<EmbeddingSpace>>,
     /// What its region and scope rest on.
     pub claims: Claims,
 }
@@ -202,6 +218,12 @@ mod tests {
         assert_eq!(all.map(Sku::as_str), expected);
         let all = [GlobalStandard, GlobalProvisionedManaged, DeveloperTier];
         assert_eq!(all.map(Sku::as_str), ["GlobalStandard", "GlobalProvisionedManaged", "DeveloperTier"]);
+    }
+
+    #[test]
+    fn reserved_throughput_is_told_by_the_deployment_type() {
+        let provisioned = Sku::ALL.map(Sku::is_provisioned);
+        assert_eq!(provisioned, [false, true, false, true, false, true, false]);
     }
 
     #[test]

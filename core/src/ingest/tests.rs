@@ -1,1 +1,316 @@
+//! Tables: what leaves when, what fits, how fast.
+use super::*;
+use crate::domain::{Moment, Rejection};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+fn at(ms: u64) -> Moment {
+    Moment::ZERO + Duration::from_millis(ms)
+}
+
+fn item(id: usize, characters: usize) -> Item {
+    Item { id: id.to_string().into(), text: "x".repeat(characters) }
+}
+
+fn limits() -> BatchLimits {
+    BatchLimits { items: 4, tokens: 100, item_tokens: 50, ..BatchLimits::default() }
+}
+
+fn queue(sizes: &[usize]) -> Queue {
+    let mut queue = Queue::new(limits());
+    sizes.iter().enumerate().for_each(|(id, characters)| queue.push(item(id, *characters), at(0)));
+    queue
+}
+
+/// Ids of all batches that leave at once.
+fn leaving(queue: &mut Queue, now: Moment, more_may_come: bool) -> Vec<String> {
+    std::iter::from_fn(|| queue.next(now, more_may_come)).map(|batch| batch.ids.join(" ")).collect()
+}
+
+#[test]
+fn azures_limits_are_the_default() {
+    let BatchLimits { items, tokens, item_tokens, linger } = BatchLimits::default();
+    assert_eq!((items, tokens, item_tokens, linger.as_millis()), (2048, 300_000, 8192, 50));
+    let WindowLimits { items, bytes, vector_bytes } = WindowLimits::default();
+    assert_eq!((items, bytes, vector_bytes), (4096, 8 << 20, 8 << 20));
+}
+
+#[test]
+fn what_leaves_together_and_when() {
+    // Characters of each text, milliseconds since they came, whether more may come, and what leaves.
+    for (sizes, now, more_may_come, expected) in [
+        (vec![], 0, false, vec![]),
+        (vec![4], 0, true, vec![]),
+        (vec![4], 49, true, vec![]),
+        (vec![4], 50, true, vec!["0"]),
+        (vec![4], 0, false, vec!["0"]),
+        (vec![4; 3], 0, true, vec![]),
+        (vec![4; 4], 0, true, vec!["0 1 2 3"]),
+        (vec![4; 6], 0, true, vec!["0 1 2 3"]),
+        (vec![4; 6], 50, true, vec!["0 1 2 3", "4 5"]),
+        (vec![4; 9], 0, false, vec!["0 1 2 3", "4 5 6 7", "8"]),
+        // 100 tokens are 400 characters.
+        (vec![200, 200], 0, true, vec!["0 1"]),
+        (vec![200, 196, 4], 0, true, vec!["0 1 2"]),
+        (vec![200, 196, 5], 0, true, vec!["0 1"]),
+        (vec![160, 160, 160], 0, false, vec!["0 1", "2"]),
+        // One that is above the limit on its own goes alone: it is for Azure to refuse.
+        (vec![4, 404, 4], 0, false, vec!["0", "1", "2"]),
+    ] {
+        assert_eq!(leaving(&mut queue(&sizes), at(now), more_may_come), expected, "{sizes:?} at {now} ms");
+    }
+}
+
+#[test]
+fn the_oldest_text_says_when_a_batch_is_due() {
+    let mut queue = queue(&[]);
+    assert_eq!(queue.due(), None);
+    queue.push(item(0, 4), at(10));
+    queue.push(item(1, 4), at(40));
+    assert_eq!(queue.due(), Some(at(60)));
+    assert_eq!(leaving(&mut queue, at(60), true), ["0 1"], "those that came later leave with it");
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn what_goes_again_goes_first_and_as_it_is() {
+    let mut queue = queue(&[4; 6]);
+    let first = queue.next(at(0), true).unwrap();
+    queue.put_back(first);
+    assert!(!queue.is_empty());
+    assert_eq!(leaving(&mut queue, at(0), false), ["0 1 2 3", "4 5"]);
+}
+
+#[test]
+fn what_was_too_large_as_a_whole_makes_later_batches_smaller() {
+    let mut queue = queue(&[160, 160, 160, 160]);
+    queue.was_too_large(100);
+    assert_eq!(queue.limits().tokens, 50);
+    assert_eq!(leaving(&mut queue, at(0), false), ["0", "1", "2", "3"]);
+    queue.was_too_large(40);
+    assert_eq!(queue.limits().tokens, 50, "never below what one text may have");
+}
+
+#[test]
+fn only_what_cannot_be_right_is_refused_unasked() {
+    let fault = |text: &str| limits().fault_of(text);
+    assert_eq!(fault(""), Some(ItemFault::Empty));
+    assert_eq!(fault("x"), None);
+    // 50 tokens are the limit: 200 characters by the estimate, which is only near.
+    assert_eq!(fault(&"x".repeat(800)), None);
+    assert_eq!(fault(&"x".repeat(801)), Some(ItemFault::TooLong));
+    assert_eq!(fault(&"あ".repeat(800)), None, "characters, not bytes");
+    assert_eq!(fault(&"あ".repeat(801)), Some(ItemFault::TooLong));
+}
+
+/// Answers a batch as Azure would: refused as a whole if a guilty one is in it. Returns the ids that stood alone in the
+/// end, and the number of calls.
+fn isolate(count: usize, guilty: &BTreeSet<usize>) -> (BTreeSet<usize>, BTreeSet<usize>, usize) {
+    let mut queue = Queue::new(BatchLimits { items: count, ..BatchLimits::default() });
+    (0..count).for_each(|id| queue.push(item(id, 4), at(0)));
+    let (mut found, mut served, mut calls) = (BTreeSet::new(), BTreeSet::new(), 0);
+    while let Some(batch) = queue.next(at(0), false) {
+        calls += 1;
+        let ids: Vec<usize> = batch.ids.iter().map(|id| id.parse().unwrap()).collect();
+        if !ids.iter().any(|id| guilty.contains(id)) {
+            assert!(ids.iter().all(|id| served.insert(*id)), "served twice");
+            continue;
+        }
+        match batch.split().unwrap() {
+            Split::Guilty(id) => assert!(found.insert(id.parse().unwrap()), "found twice"),
+            Split::Halves(first, second) => {
+                assert_eq!(first.ids.len(), first.texts.len());
+                assert_eq!(second.ids.len(), second.texts.len());
+                queue.put_back(second);
+                queue.put_back(first);
+            }
+        }
+    }
+    (found, served, calls)
+}
+
+#[test]
+fn halving_finds_every_guilty_item_and_serves_all_others() {
+    for (count, guilty, most_calls) in [
+        (1, vec![0], 1),
+        (2, vec![1], 3),
+        (7, vec![3], 7),
+        (2048, vec![0], 23),
+        (2048, vec![1024], 23),
+        (2048, vec![2047], 23),
+        (2048, vec![3, 1700], 43),
+        (16, (0..16).collect(), 31),
+        (16, vec![], 1),
+    ] {
+        let guilty: BTreeSet<usize> = guilty.into_iter().collect();
+        let (found, served, calls) = isolate(count, &guilty);
+        assert_eq!(found, guilty);
+        assert_eq!(found.len() + served.len(), count);
+        assert!(calls <= most_calls, "{calls} calls for {count}");
+    }
+    assert_eq!(Batch::default().split(), None);
+    assert_ne!(ItemFault::Rejected(Rejection::ContextLength), ItemFault::TooLong);
+}
+
+fn window() -> Window {
+    Window::new(WindowLimits { items: 3, bytes: 100, vector_bytes: 50 })
+}
+
+fn id(name: &str) -> Arc<str> {
+    name.into()
+}
+
+#[test]
+fn a_window_has_room_for_so_many_items_until_they_are_read() {
+    let mut window = window();
+    for name in ["a", "b", "c"] {
+        assert!(window.has_room());
+        window.take(&id(name), 1).unwrap();
+    }
+    assert!(!window.has_room());
+    window.answer([&id("a")], 1, 10);
+    assert!(!window.has_room(), "answered is not read");
+    assert_eq!(window.unanswered(), 2);
+    window.read(1, 10);
+    assert!(window.has_room());
+}
+
+#[test]
+fn a_window_has_room_for_so_many_bytes_until_they_are_answered() {
+    let mut window = window();
+    window.take(&id("a"), 99).unwrap();
+    assert!(window.has_room());
+    window.take(&id("b"), 1000).unwrap();
+    assert!(!window.has_room());
+    window.answer([&id("b")], 1000, 0);
+    assert!(window.has_room(), "a text that is answered is no longer needed");
+}
+
+#[test]
+fn nothing_leaves_while_too_many_vectors_wait_to_be_read() {
+    let mut window = window();
+    window.take(&id("a"), 1).unwrap();
+    window.answer([&id("a")], 1, 49);
+    assert!(window.is_read());
+    window.answer([], 0, 1);
+    assert!(!window.is_read());
+    window.read(0, 1);
+    assert!(window.is_read());
+}
+
+#[test]
+fn an_id_is_taken_until_it_is_answered() {
+    let mut window = window();
+    window.take(&id("a"), 5).unwrap();
+    assert_eq!(window.take(&id("a"), 5), Err(DuplicateId(id("a"))));
+    assert_eq!(window.unanswered(), 1, "nothing has changed");
+    window.answer([&id("a")], 5, 0);
+    window.take(&id("a"), 5).unwrap();
+}
+
+/// The automated side of the claim that memory does not grow with the number of items.
+#[test]
+fn what_a_window_holds_does_not_grow_with_what_goes_through_it() {
+    let limits = WindowLimits::default();
+    let mut window = Window::new(limits);
+    let (mut most, mut open) = (0, Vec::new());
+    for number in 0..100_000 {
+        if !window.has_room() {
+            let done: Vec<Arc<str>> = std::mem::take(&mut open);
+            window.answer(&done, done.len() * 1500, done.len() * 12_288);
+            window.read(done.len(), done.len() * 12_288);
+        }
+        let name = id(&number.to_string());
+        window.take(&name, 1500).unwrap();
+        open.push(name);
+        most = most.max(open.len());
+    }
+    assert!(most <= limits.items && most * 1500 <= limits.bytes + 1500, "{most}");
+    assert_eq!(window.unanswered(), open.len());
+}
+
+fn pace() -> Pace {
+    Pace::new(PaceLimits::default(), 7)
+}
+
+/// `count` batches of a thousand tokens, one after the other, that take so long each.
+fn serve(pace: &mut Pace, count: usize, start: u64, ms: u64) {
+    for number in 0..count as u64 {
+        pace.served(at(start + number * ms), at(start + (number + 1) * ms), 1000, false);
+    }
+}
+
+#[test]
+fn the_pace_grows_by_one_for_each_round_up_to_its_bound() {
+    let mut pace = pace();
+    for (more, expected) in [(3, 4), (1, 5), (5, 6), (6, 7), (1000, 16)] {
+        serve(&mut pace, more, 0, 100);
+        assert_eq!(pace.at_once(), expected);
+    }
+    assert!(pace.allows(15, at(0)) && !pace.allows(16, at(0)));
+}
+
+#[test]
+fn the_pace_does_not_grow_while_batches_take_longer_than_usual() {
+    let mut pace = pace();
+    serve(&mut pace, 3, 0, 100);
+    for number in 0..3 {
+        pace.served(at(1000 * number), at(1000 * number + 500), 1000, false);
+    }
+    assert_eq!(pace.at_once(), 4);
+    pace.served(at(9000), at(9500), 5000, false);
+    assert_eq!(pace.at_once(), 5, "it took as long for its length as others");
+}
+
+#[test]
+fn throttling_halves_the_pace_once_for_all_that_ran_beside_each_other() {
+    let mut pace = pace();
+    serve(&mut pace, 150, 0, 100);
+    assert_eq!(pace.at_once(), 16);
+    for left in [20_000, 20_001, 20_002] {
+        pace.served(at(left), at(20_100), 1000, true);
+    }
+    assert_eq!(pace.at_once(), 8);
+    assert_eq!(pace.held_until(at(20_100)), None, "another region served it: no reason to pause");
+    pace.served(at(20_100), at(20_200), 1000, true);
+    assert_eq!(pace.at_once(), 4);
+    for number in 0..9 {
+        pace.served(at(30_000 + number), at(30_000 + number), 1000, true);
+    }
+    assert_eq!(pace.at_once(), 1, "never none");
+}
+
+#[test]
+fn nothing_leaves_for_a_while_after_a_batch_that_nobody_could_serve() {
+    let mut pace = pace();
+    let pause = |pace: &mut Pace, now: u64, hint: u64| {
+        pace.held_up(at(now), at(now), Duration::from_millis(hint));
+        pace.held_until(at(now)).unwrap().since(at(now)).as_millis()
+    };
+    let first = pause(&mut pace, 0, 0);
+    assert!((187..=313).contains(&first), "{first}");
+    assert!(!pace.allows(0, at(100)) && pace.allows(0, at(400)));
+    assert_eq!(pause(&mut pace, 50, 60_000), first - 50, "one that failed beside it is the same setback");
+    let second = pause(&mut pace, 1000, 0);
+    assert!((375..=625).contains(&second), "{second}");
+    let hinted = pause(&mut pace, 3000, 4000);
+    assert!((3000..=5000).contains(&hinted), "{hinted}");
+    let longest = pause(&mut pace, 10_000, 3_600_000);
+    assert!((11_250..=18_750).contains(&longest), "{longest}");
+    assert_eq!(pace.at_once(), 1);
+    pace.served(at(10_000), at(10_500), 1000, false);
+    assert_eq!(pace.held_until(at(10_500)), None, "somebody serves again");
+    let after = pause(&mut pace, 11_000, 0);
+    assert!((187..=313).contains(&after), "{after}");
+}
+
+#[test]
+fn ingestions_do_not_come_back_all_at_once() {
+    let pauses: BTreeSet<Moment> = (0..10)
+        .map(|seed| {
+            let mut pace = Pace::new(PaceLimits::default(), seed);
+            pace.held_up(at(0), at(0), Duration::ZERO);
+            pace.held_until(at(0)).unwrap()
+        })
+        .collect();
+    assert_eq!(pauses.len(), 10);
+}

@@ -16,7 +16,7 @@ fn target() -> Arc<Target> {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         version: None,
-        embedding_space: "".into(),
+        embedding_space: None,
         claims: Default::default(),
     })
 }
@@ -148,5 +148,24 @@ fn a_policy_says_what_it_permits() {
         ),
     ] {
         assert_eq!(policy.to_string(), told);
+    }
+}
+
+#[test]
+fn a_refusal_names_the_field_that_would_have_to_change() {
+    use ProcessingScope::{Global, Regional};
+    for (refusal, by_request, field) in [
+        (Refusal::DataClassMissing, false, Some("data_class")),
+        (Refusal::DataClassNotAccepted, false, Some("data_class")),
+        (Refusal::PolicyRegion, false, None),
+        (Refusal::PolicyBoundary, false, None),
+        (Refusal::PolicyScope { needs: Global, permits: Regional }, false, None),
+        (Refusal::PolicyRemoved, false, None),
+        (Refusal::Removed, false, None),
+        (Refusal::RequestRegion, true, Some("allowed_regions")),
+        (Refusal::RequestBoundary, true, Some("data_boundary")),
+        (Refusal::RequestScope { needs: Global, permits: Regional }, true, Some("max_processing_scope")),
+    ] {
+        assert_eq!((refusal.is_by_request(), refusal.field()), (by_request, field), "{refusal}");
     }
 }

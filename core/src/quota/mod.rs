@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::domain::Moment;
 
 /// What a rate counts over, and how much of it may be used at once.
-const WINDOW: Duration = Duration::from_secs(60);
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 
 /// What a caller may use; `None`: as much as it likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Meter {
             (&self.tokens, Measure::TokensPerMinute, tokens_per_minute, tokens),
         ] {
             if let Some(limit) = limit {
-                bucket.room(now, limit, amount).map_err(|wait| exceeded(measure, limit, wait))?;
+                bucket.room(now, WINDOW, limit, amount).map_err(|wait| exceeded(measure, limit, wait))?;
             }
         }
         if let Some(limit) = calls_per_minute {
@@ -141,43 +141,52 @@ impl Meter {
 
 /// One rate.
 #[derive(Clone, Copy, Debug)]
-struct Bucket {
+pub(crate) struct Bucket {
     full_at: Moment,
 }
 
 impl Bucket {
-    fn full() -> Self {
+    pub(crate) fn full() -> Self {
         Self { full_at: Moment::ZERO }
     }
 
     /// How long the rate takes to make up for this amount.
-    fn cost(limit: u32, amount: u64) -> Duration {
+    pub(crate) fn cost(limit: u32, amount: u64) -> Duration {
         let nanos = WINDOW.as_nanos() * u128::from(amount) / u128::from(limit.max(1));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// Whether the amount may be taken now, or how long it must wait.
-    fn room(&self, now: Moment, limit: u32, amount: u64) -> Result<(), Duration> {
+    /// How long the rate takes to make up for what was taken.
+    pub(crate) fn owed(&self, now: Moment) -> Duration {
+        self.full_at.since(now)
+    }
+
+    /// So long from now on.
+    pub(crate) fn owe(&mut self, owed: Duration, now: Moment) {
+        self.full_at = now + owed;
+    }
+
+    /// Whether the amount may be taken now, or how long it must wait. `burst` is what may be owed, the amount included.
+    pub(crate) fn room(&self, now: Moment, burst: Duration, limit: u32, amount: u64) -> Result<(), Duration> {
         if limit == 0 {
             return Err(WINDOW);
         }
-        let owed = self.full_at.since(now);
-        let over = (owed + Self::cost(limit, amount).min(WINDOW)).saturating_sub(WINDOW);
+        let over = (self.owed(now) + Self::cost(limit, amount).min(burst)).saturating_sub(burst);
         if over.is_zero() { Ok(()) } else { Err(over) }
     }
 
-    fn take(&mut self, now: Moment, limit: u32, amount: u64) {
+    pub(crate) fn take(&mut self, now: Moment, limit: u32, amount: u64) {
         self.full_at = self.full_at.max(now) + Self::cost(limit, amount);
     }
 
     /// Keeps the amount that is owed under another rate.
-    fn rescale(&mut self, now: Moment, old: Option<u32>, new: Option<u32>) {
+    pub(crate) fn rescale(&mut self, now: Moment, old: Option<u32>, new: Option<u32>) {
         let (Some(old), Some(new)) = (old, new) else { return };
         let nanos = self.full_at.since(now).as_nanos() * u128::from(old) / u128::from(new.max(1));
         self.full_at = now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
     }
 
-    fn give_back(&mut self, limit: u32, amount: u64) {
+    pub(crate) fn give_back(&mut self, limit: u32, amount: u64) {
         self.full_at = self.full_at - Self::cost(limit, amount);
     }
 }

@@ -104,6 +104,20 @@ fn a_changed_allowance_keeps_what_was_used() {
     }
 }
 
+#[test]
+fn measures_are_spelled_as_in_the_configuration() {
+    let names = [Measure::CallsPerMinute, Measure::TokensPerMinute, Measure::CallsInFlight].map(Measure::name);
+    assert_eq!(names, ["calls_per_minute", "tokens_per_minute", "calls_in_flight"]);
+}
+
+#[test]
+fn a_meter_tells_what_it_grants() {
+    let mut meter = tokens(10);
+    assert_eq!(meter.allowance(), Allowance { tokens_per_minute: Some(10), ..Allowance::default() });
+    meter.change(at(0.0), Allowance { calls_in_flight: Some(20), ..Allowance::default() });
+    assert_eq!(meter.allowance(), Allowance { calls_in_flight: Some(20), ..Allowance::default() });
+}
+
 proptest! {
     /// However calls come, what is admitted by a moment is at most a bucket and what the rate gave since, but for one
     /// call that is larger than the bucket.

@@ -56,7 +56,20 @@ pub struct Call {
     pub(super) pin: Option<Arc<str>>,
     /// Since when it waits for room.
     pub(super) queued: Option<Moment>,
+    /// What Azure meters for it when it arrives.
+    pub(super) tokens: u64,
+    /// Its turn at a target that is short of quota.
+    pub(super) turn: Option<Turn>,
     started: Moment,
+}
+
+/// A call's turn at a target that is short of quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) target: TargetId,
+    pub(super) at: Moment,
+    /// Since when the call has waited for this or another one.
+    pub(super) since: Moment,
 }
 
 /// One attempt of the call.
@@ -86,6 +99,8 @@ impl Call {
     /// A call that has tried nothing yet.
     pub fn new(terms: CallTerms, now: Moment) -> Self {
         Self {
+            tokens: terms.prompt_tokens,
+            turn: None,
             terms,
             tried: Vec::with_capacity(2),
             retries: 0,
@@ -98,6 +113,18 @@ impl Call {
             queued: None,
             started: now,
         }
+    }
+
+    /// Since when it waits for its turn at a target that is short of quota: now, unless it does already.
+    pub(super) fn waiting_since(&self, now: Moment) -> Moment {
+        self.turn.map_or(now, |turn| turn.since)
+    }
+
+    /// Azure meters the cap of the answer together with the prompt, when the request arrives.
+    #[must_use]
+    pub fn capped_at(mut self, answer_tokens: u64) -> Self {
+        self.tokens = self.terms.prompt_tokens.saturating_add(answer_tokens);
+        self
     }
 
     /// When it began.

@@ -1,6 +1,8 @@
 //! Why a standing changed, with the evidence in numbers.
 use std::{fmt, sync::Arc, time::Duration};
 
+use crate::domain::Drift;
+
 /// Why a standing changed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cause {
@@ -25,6 +27,16 @@ pub enum Cause {
     DrainOver {
         /// Why it had been ordered.
         reason: Arc<str>,
+    },
+    /// Its vectors are not those of its embedding space. Its standing stays as it is.
+    Drifted {
+        /// How that showed.
+        drift: Drift,
+    },
+    /// Its vectors are those of its embedding space again.
+    Comparable {
+        /// Between its vector and the reference.
+        cosine: f64,
     },
     /// A test call passed.
     TestPassed,
@@ -197,6 +209,10 @@ impl fmt::Display for Cause {
             Self::Drained { reason } => write!(f, "an operator drained it: {reason}"),
             Self::Released { reason } => write!(f, "an operator released it: {reason}"),
             Self::DrainOver { reason } => write!(f, "the drain ended by itself; it was: {reason}"),
+            Self::Drifted { drift } => write!(f, "it left its embedding space: {drift}"),
+            Self::Comparable { cosine } => {
+                write!(f, "its vectors are those of its embedding space again: cosine {cosine:.4} with the reference")
+            }
             Self::TestPassed => write!(f, "a test call passed"),
             Self::Throttled => write!(f, "a test call was throttled: alive, only busy"),
             Self::TestVoid => write!(f, "the test call itself was refused, so it says nothing; see the alarms"),

@@ -1,7 +1,10 @@
 //! The choice itself: permitted set, standings, pins, attempt rules, cooling, room and the split of the deadline.
 use std::{sync::Arc, time::Duration};
 
-use super::{Call, Delivery, Router, health::TargetHealth, place_on_ramp, standing::Phase};
+use super::{
+    Call, Delivery, Router, call::Turn, health::TargetHealth, pace::Ask, place_on_ramp, space::compared_can_serve,
+    standing::Phase,
+};
 use crate::{
     domain::{
         AttemptLimits, AttemptReason, FailureClass, FailureKind, Hedge, Moment, Priority, Rejection, Target, TargetId,
@@ -186,6 +189,7 @@ pub(super) fn choose(router: &mut Router, call: &mut Call, now: Moment) -> Decis
             let reason = reason(router, call, &permitted, at, pinning);
             attempt(router, call, chosen, reason, rescuers_left(router, call, &permitted, at, now), now)
         }
+        Pick::Turn { at, opens } => wait_for_turn(router, call, &permitted[at], opens, now),
         Pick::NoRoom => wait_for_room(router, call, now),
         Pick::Nothing => again(router, call, &permitted, now),
     }
@@ -259,6 +263,11 @@ fn keep_pin(router: &mut Router, call: &Call, now: Moment) {
 enum Pick {
     /// Place among the permitted.
     Target(usize),
+    /// One that is short of quota, and when it takes this call: so soon that waiting is better than going elsewhere.
+    Turn {
+        at: usize,
+        opens: Moment,
+    },
     /// There are fit ones, but none with room.
     NoRoom,
     Nothing,
@@ -266,12 +275,14 @@ enum Pick {
 
 fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Pick {
     let numbers = &router.thresholds;
+    let only_compared = compared_can_serve(router, call, permitted, now);
     let open = |target: &PermittedTarget| {
         let health = &router.health[index(target)];
-        let open = !health.is_withdrawn() && health.cooling_until(now).is_none();
+        let comparable = !only_compared || health.space.is_comparable();
+        let open = comparable && !health.is_withdrawn() && health.cooling_until(now).is_none();
         (open && !call.has_tried(target.target().id)).then_some(health)
     };
-    let mut no_room = false;
+    let (mut no_room, mut doubtful) = (false, None);
     // A returning target takes its share first; as a rescuer, and where no other is left, it takes whatever comes. That
     // the others are busy is no reason.
     for by_share in [true, false] {
@@ -283,18 +294,36 @@ fn pick(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment
             if by_share && call.place >= health.share(numbers) {
                 continue;
             }
-            if has_room(health, call, numbers.concurrency) {
+            if !has_room(health, call, numbers.concurrency) {
+                no_room = true;
+                continue;
+            }
+            let opens = opens(router, call, target, now);
+            if opens <= now {
                 return Pick::Target(at);
             }
-            no_room = true;
+            if opens.since(call.waiting_since(now)) <= patience_for_a_turn(router, call, now) {
+                return Pick::Turn { at, opens };
+            }
+            let interactive = call.terms.options.priority == Priority::Interactive;
+            if interactive && health.pace.is_guess(ask(call, target, now), &numbers.pacing, now) {
+                doubtful.get_or_insert(at);
+            }
         }
+    }
+    // A guess must not turn anybody away.
+    if let Some(at) = doubtful {
+        return Pick::Target(at);
     }
     let sole = permitted.len() == 1;
     let any_good = permitted.iter().any(|target| router.health[index(target)].is_good());
-    // Each good one has failed this call, or is throttled.
+    // Each good one has failed this call, is throttled, or is short of quota.
     let good_cannot = permitted.iter().all(|target| {
         let health = &router.health[index(target)];
-        !health.is_good() || call.has_failed_at(target.target().id) || health.cooling_until(now).is_some()
+        !health.is_good()
+            || call.has_failed_at(target.target().id)
+            || health.cooling_until(now).is_some()
+            || opens(router, call, target, now) > now
     });
     for (at, target) in permitted.iter().enumerate() {
         let Some(health) = open(target) else { continue };
@@ -325,6 +354,39 @@ fn has_room(health: &TargetHealth, call: &Call, concurrency: u32) -> bool {
         Priority::Bulk => (concurrency * 4 / 5).max(1),
     };
     health.open.count() < places
+}
+
+fn ask(call: &Call, target: &PermittedTarget, now: Moment) -> Ask {
+    let due = call.turn.is_some_and(|turn| turn.target == target.target().id && turn.at <= now);
+    Ask { tokens: call.tokens, priority: call.terms.options.priority, due }
+}
+
+/// When the target's quota takes this call: now, or later.
+fn opens(router: &Router, call: &Call, target: &PermittedTarget, now: Moment) -> Moment {
+    router.health[index(target)].pace.opens(ask(call, target, now), &router.thresholds.pacing, now)
+}
+
+/// How long a call waits for its turn at a target before it goes to the next one.
+fn patience_for_a_turn(router: &Router, call: &Call, now: Moment) -> Duration {
+    let numbers = &router.thresholds.pacing;
+    let time = call.terms.deadline.since(call.waiting_since(now));
+    match call.terms.options.priority {
+        Priority::Interactive => numbers.interactive.min(time / 10),
+        Priority::Bulk => numbers.bulk.min(time / 4),
+    }
+}
+
+fn wait_for_turn(
+    router: &mut Router,
+    call: &mut Call,
+    target: &PermittedTarget,
+    opens: Moment,
+    now: Moment,
+) -> Decision {
+    let since = call.waiting_since(now);
+    call.turn = Some(Turn { target: target.target().id, at: opens, since });
+    router.health[index(target)].pace.joins(call.terms.options.priority, opens);
+    Decision::Wait { until: opens }
 }
 
 fn wait_for_room(router: &mut Router, call: &mut Call, now: Moment) -> Decision {
@@ -391,12 +453,12 @@ fn attempt(
         }
     };
     let fair_silence = fair_silence(router, call, target.target(), &limits);
-    let slot = router.health[at].began(silent_after, fair_silence, now);
+    let slot = router.health[at].began(silent_after, fair_silence, call.tokens, now);
     let id = target.target().id;
     let hedge = reason == AttemptReason::Hedge;
     router.in_flight += 1;
     router.hedges += u32::from(hedge);
-    call.queued = None;
+    (call.queued, call.turn) = (None, None);
     let (failure, running, excused, told) = (None, true, false, false);
     call.tried.push(super::call::Tried { target: id, reason, failure, running, began: now, excused, told });
     let ticket = Ticket { target: id, attempt: call.attempts(), slot, hedge };
@@ -486,6 +548,7 @@ pub(super) fn protect(router: &mut Router, call: &mut Call, ticket: Ticket, now:
     match pick(router, call, &permitted, now) {
         // Nobody says when a place gets free.
         Pick::NoRoom => Protection::Wait { until: Some(now + QUEUE_PAUSE) },
+        Pick::Turn { opens, .. } => Protection::Wait { until: Some(opens) },
         Pick::Target(second) if router.health[index(&permitted[second])].is_good() => {
             let left = rescuers_left(router, call, &permitted, second, now);
             let target = permitted[second].clone();
@@ -515,6 +578,11 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
         return attempt(router, call, permitted[at].clone(), AttemptReason::Retry, false, now);
     }
     let soonest = soonest_cooled(router, call, permitted, now);
+    if let Some(Cooled { until, short: Some(at), .. }) = soonest
+        && until.since(call.waiting_since(now)) <= patience_for_quota(router, call, now)
+    {
+        return wait_for_turn(router, call, &permitted[at], until, now);
+    }
     let until = soonest.and_then(|cooled| wait_for_cooling(router, call, cooled, now));
     if let Some(until) = until.or_else(|| pause_before_retry(router, call, permitted, now)) {
         return Decision::Wait { until };
@@ -590,25 +658,41 @@ fn retriable(router: &Router, call: &Call, permitted: &[PermittedTarget], now: M
 struct Cooled {
     until: Moment,
     tried: bool,
+    /// Place among the permitted, if it is only short of quota.
+    short: Option<usize>,
 }
 
-/// The cooling target that may take calls again first. One that this call has tried counts only if throttling is
+/// The target that may take this call again first: after its cooling, and when it has quota. One that this call has tried counts only if throttling is
 /// all that went wrong.
 fn soonest_cooled(router: &Router, call: &Call, permitted: &[PermittedTarget], now: Moment) -> Option<Cooled> {
-    let cooled = permitted.iter().filter_map(|target| {
+    let cooled = permitted.iter().enumerate().filter_map(|(at, target)| {
         let health = &router.health[index(target)];
-        let until = health.cooling_until(now).filter(|_| health.is_good() || permitted.len() == 1)?;
         let tried = call.has_tried(target.target().id);
-        let counts = !tried || call.only_failed_as(FailureClass::Throttled);
-        counts.then_some(Cooled { until, tried })
+        if let Some(until) = health.cooling_until(now).filter(|_| health.is_good() || permitted.len() == 1) {
+            let counts = !tried || call.only_failed_as(FailureClass::Throttled);
+            return counts.then_some(Cooled { until, tried, short: None });
+        }
+        let opens = opens(router, call, target, now);
+        let short = health.is_good() && !tried && opens > now;
+        short.then_some(Cooled { until: opens, tried, short: Some(at) })
     });
     cooled.min_by_key(|cooled| cooled.until)
+}
+
+/// How long a call waits for quota when no other target is left. Work that can wait does so for half its time: it would
+/// only come back with the same request.
+fn patience_for_quota(router: &Router, call: &Call, now: Moment) -> Duration {
+    let half = call.terms.deadline.since(call.waiting_since(now)) / 2;
+    match call.terms.options.priority {
+        Priority::Interactive => router.thresholds.longest_wait.min(half),
+        Priority::Bulk => half,
+    }
 }
 
 /// Once in a call, and only if the wait is short. A second attempt at a target draws on the retry budget.
 fn wait_for_cooling(router: &mut Router, call: &mut Call, cooled: Cooled, now: Moment) -> Option<Moment> {
     let patience = router.thresholds.longest_wait.min(call.remaining(now) / 2);
-    if call.waited || cooled.until.since(now) > patience {
+    if call.waited || cooled.short.is_some() || cooled.until.since(now) > patience {
         return None;
     }
     if cooled.tried {

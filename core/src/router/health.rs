@@ -2,17 +2,19 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Cause, Machine, Thresholds,
+    Cause, Machine, Observation, Thresholds,
     baseline::Baseline,
     detector::{Detector, Window, reaches},
     open::{Open, OpenAttempts},
+    pace::Pace,
+    space::Comparability,
     standing::{Phase, Traffic},
     test_call::TestState,
 };
-use crate::domain::{BadResponse, Failure, FailureClass, FailureKind, Mismatch, Moment, Quota, Target};
+use crate::domain::{BadResponse, Drift, Failure, FailureClass, FailureKind, Mismatch, Moment, Quota, Target};
 
 /// Why a target is passed over although its standing would let it serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Overlay {
     /// Throttled by Azure: busy, not broken.
     Cooling {
@@ -33,12 +35,35 @@ pub enum Overlay {
         /// Since when.
         since: Moment,
     },
+    /// Its vectors are not those of its embedding space, so no caller may get them.
+    Drifted {
+        /// Since when.
+        since: Moment,
+        /// How that showed last.
+        drift: Drift,
+    },
     /// Azure refuses the service's own credentials or does not know the deployment: an alarm. It is not passed over
     /// for that alone; its standing decides.
     Misconfigured {
         /// Since when.
         since: Moment,
     },
+}
+
+impl Overlay {
+    /// Every word that [`as_str`](Self::as_str) may give.
+    pub const WORDS: [&str; 5] = ["cooling", "drained", "drifted", "misconfigured", "quarantined"];
+
+    /// A short stable word, for metrics and spans.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Cooling { .. } => "cooling",
+            Self::Drained { .. } => "drained",
+            Self::Drifted { .. } => "drifted",
+            Self::Misconfigured { .. } => "misconfigured",
+            Self::Quarantined { .. } => "quarantined",
+        }
+    }
 }
 
 /// Azure's answers contradict the configuration. Stands until an operator releases the target: an answer that fits again
@@ -72,6 +97,7 @@ pub(super) struct TargetHealth {
     pub(super) detector: Detector,
     pub(super) baseline: Baseline,
     pub(super) open: OpenAttempts,
+    pub(super) pace: Pace,
     /// Attempts; marked are those that failed here and whose call was then served elsewhere.
     pub(super) elsewhere: Window,
     pub(super) drained: Option<Drain>,
@@ -82,6 +108,7 @@ pub(super) struct TargetHealth {
     /// Last 429, of whatever call: it is busy, and so alive.
     pub(super) last_throttled: Option<Moment>,
     pub(super) tests: TestState,
+    pub(super) space: Comparability,
     pub(super) served: u64,
     pub(super) failed: u64,
     pub(super) last_success: Option<Moment>,
@@ -96,7 +123,7 @@ pub(super) struct TargetHealth {
 }
 
 impl TargetHealth {
-    pub(super) fn new(numbers: &Thresholds, now: Moment) -> Self {
+    pub(super) fn new(target: &Target, numbers: &Thresholds, now: Moment) -> Self {
         Self {
             machine: Machine::new(now, numbers),
             cause: None,
@@ -104,6 +131,7 @@ impl TargetHealth {
             detector: Detector::new(&numbers.detection),
             baseline: Baseline::new(now),
             open: OpenAttempts::default(),
+            pace: Pace::new(target),
             elsewhere: Window::new(numbers.detection.grey_window),
             drained: None,
             misconfigured: None,
@@ -111,6 +139,7 @@ impl TargetHealth {
             contradicted: None,
             last_throttled: None,
             tests: TestState::new(now),
+            space: Comparability::default(),
             served: 0,
             failed: 0,
             last_success: None,
@@ -128,9 +157,9 @@ impl TargetHealth {
         !self.is_withdrawn() && !self.is_out()
     }
 
-    /// Drained or quarantined: it takes no calls, whatever its standing and however sorely it is missed.
+    /// Drained, quarantined or drifted: it takes no calls, whatever its standing and however sorely it is missed.
     pub(super) fn is_withdrawn(&self) -> bool {
-        self.drained.is_some() || self.is_quarantined()
+        self.drained.is_some() || self.is_quarantined() || self.space.drifted.is_some()
     }
 
     pub(super) fn is_quarantined(&self) -> bool {
@@ -167,6 +196,9 @@ impl TargetHealth {
         if let Some(Contradicted { since, quarantined: true, .. }) = self.contradicted {
             return Some(Overlay::Quarantined { since });
         }
+        if let Some((since, drift)) = self.space.drifted.clone() {
+            return Some(Overlay::Drifted { since, drift });
+        }
         if let Some(since) = self.misconfigured {
             return Some(Overlay::Misconfigured { since });
         }
@@ -201,8 +233,34 @@ impl TargetHealth {
         self.baseline.quantiles().map(|known| floor.max(known.median * medians))
     }
 
-    pub(super) fn began(&mut self, silent_after: Option<Duration>, fair_silence: Duration, now: Moment) -> u32 {
-        self.open.begin(now, silent_after, fair_silence)
+    /// An attempt begins that is estimated to cost so many tokens.
+    pub(super) fn began(
+        &mut self,
+        silent_after: Option<Duration>,
+        fair_silence: Duration,
+        tokens: u64,
+        now: Moment,
+    ) -> u32 {
+        let sent = self.pace.departs(tokens, now);
+        self.open.begin(now, silent_after, fair_silence, sent)
+    }
+
+    /// What the end of an attempt says of the quota.
+    pub(super) fn paced(&mut self, open: &Open, tokens: u64, observation: &Observation, now: Moment) {
+        match observation {
+            Observation::Served { quota, .. } => self.pace.stated(open.sent, open.started, *quota, now),
+            Observation::Failed(failure) => {
+                self.pace.stated(open.sent, open.started, failure.evidence.quota, now);
+                match failure.kind {
+                    FailureKind::Throttled { retry_after } => {
+                        self.pace.throttled(open.sent, tokens, retry_after, now);
+                    }
+                    FailureKind::Connect(_) => self.pace.was_not_sent(tokens, now),
+                    _ => {}
+                }
+            }
+            Observation::Cancelled => {}
+        }
     }
 
     /// The first content of an attempt came after `latency`. Normal is learned only while all is well.

@@ -14,8 +14,9 @@
 //!
 //! A target's health is its [`Standing`] and its [`Overlay`]; what a route does follows from those of its permitted
 //! targets at the moment of choosing. `standing` holds the transition function, `detector` the patterns that make a
-//! target suspect, `health` what is known of one target, `resource` what is known of its endpoint, `proving` when
-//! test calls are due and what they mean, `choice` where a call goes.
+//! target suspect, `health` what is known of one target, `pace` how much quota it has left, `resource` what is known of
+//! its endpoint, `proving` when test calls are due and what they mean, `space` whose vectors may be compared, `choice`
+//! where a call goes.
 mod affinity;
 mod baseline;
 mod budget;
@@ -26,11 +27,14 @@ mod detector;
 mod health;
 mod open;
 mod operator;
+mod pace;
+mod passed_over;
 mod proving;
 mod resource;
 mod route;
 mod saved;
 mod snapshot;
+mod space;
 mod standing;
 mod succession;
 mod test_call;
@@ -46,9 +50,12 @@ pub use proving::Due;
 pub use route::{Route, Routes, RoutesError};
 pub use saved::{SavedDrain, SavedTarget};
 pub use snapshot::{Alarm, ModelView, NextStep, Snapshot, TargetView, Transition};
+pub use space::Reference;
 pub use standing::Standing;
 pub use test_call::{TestKind, TestOrder, TestPurpose, TestResult};
-pub use thresholds::{Affinity, Detection, Hedging, Recovery, Testing, Thresholds, ThresholdsError, Validation};
+pub use thresholds::{
+    Affinity, Detection, Hedging, Pacing, Recovery, Testing, Thresholds, ThresholdsError, Validation,
+};
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -67,7 +74,8 @@ use self::{
 };
 use crate::{
     domain::{
-        AttemptReason, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota, Silence, TargetId,
+        AttemptReason, EmbeddingSpace, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota,
+        Silence, TargetId, Vector,
     },
     policy::Policy,
 };
@@ -89,6 +97,8 @@ pub struct Router {
     budget: RetryBudget,
     tokens: TokenBudget,
     pins: Pins,
+    /// What the reference text looks like in each embedding space that has settled it.
+    references: BTreeMap<Arc<EmbeddingSpace>, Vector>,
     /// Calls of pinned workflows that were served outside their region, by cause.
     off_pin: BTreeMap<&'static str, u64>,
     /// Targets whose state matters for a running validation.
@@ -130,7 +140,7 @@ const TRANSITIONS_KEPT: usize = 50;
 impl Router {
     /// A router that believes every target good. `seed` feeds all jitter. Test calls go wherever any caller's may.
     pub fn new(routes: Routes, thresholds: Thresholds, seed: u64, now: Moment) -> Self {
-        let health = routes.targets().iter().map(|_| TargetHealth::new(&thresholds, now)).collect();
+        let health = routes.targets().iter().map(|target| TargetHealth::new(target, &thresholds, now)).collect();
         let resources = ResourceHealth::all(&routes, now);
         let budget = RetryBudget::new(thresholds.retry_budget_percent);
         let tokens = TokenBudget::new(thresholds.testing.tokens_per_day, now);
@@ -145,6 +155,7 @@ impl Router {
             budget,
             tokens,
             pins,
+            references: BTreeMap::new(),
             off_pin: BTreeMap::new(),
             to_compare: Vec::new(),
             transitions: VecDeque::new(),
@@ -204,6 +215,11 @@ impl Router {
         }
     }
 
+    /// What an attempt that begins now finds its target to be.
+    pub fn standing(&self, ticket: Ticket) -> Option<Standing> {
+        self.health.get(ticket.target_index()).map(|health| health.machine.standing())
+    }
+
     /// The first content of an attempt is here. To be told once; a reply that comes whole need not tell it.
     pub fn first_content(&mut self, call: &mut Call, ticket: Ticket, now: Moment) {
         let index = ticket.target_index();
@@ -230,6 +246,7 @@ impl Router {
         let Some(open) = health.ended(ticket.slot(), now) else { return };
         self.in_flight -= 1;
         self.hedges -= u32::from(ticket.is_hedge());
+        health.paced(&open, call.tokens, observation, now);
         match observation {
             Observation::Served { first_content, quota } => {
                 let tokens = call.terms.prompt_tokens;
@@ -270,6 +287,16 @@ impl Router {
             self.in_flight -= 1;
             self.hedges -= u32::from(ticket.is_hedge());
             self.look(index, now);
+        }
+    }
+
+    /// What Azure's headers say of the quota of an attempt's target: known as soon as the response head is here, which
+    /// may be long before the attempt ends.
+    pub fn quota_seen(&mut self, ticket: Ticket, quota: Quota, now: Moment) {
+        let Some(health) = self.health.get_mut(ticket.target_index()) else { return };
+        if let Some(open) = health.open.find(ticket.slot()) {
+            let (sent, started) = (open.sent, open.started);
+            health.pace.stated(sent, started, quota, now);
         }
     }
 
@@ -314,6 +341,9 @@ impl Router {
             FailureKind::Local { .. } => self.freeze(now),
             kind if matches!(kind.class(), FailureClass::Hard | FailureClass::Misconfigured) => {
                 health.failed(failure, now);
+                if let FailureKind::OtherSpace(drift) = kind {
+                    self.drifted(index, drift.clone(), now);
+                }
                 self.look(index, now);
             }
             _ => {}
@@ -417,8 +447,8 @@ impl Router {
         }
     }
 
-    /// A drain began or ended: worth telling, although the standing stays as it is.
-    fn drain_changed(&mut self, index: usize, cause: Cause, now: Moment) {
+    /// A target was withdrawn or put back: worth telling, although its standing stays as it is.
+    fn withdrawal_changed(&mut self, index: usize, cause: Cause, now: Moment) {
         let (Some(health), Some(target)) = (self.health.get(index), self.routes.targets().get(index)) else { return };
         self.revision += 1;
         let standing = health.machine.standing();

@@ -1,6 +1,7 @@
 //! Attempts in flight at one target, so that silence is seen before anything times out.
 use std::time::Duration;
 
+use super::pace::Mark;
 use crate::domain::Moment;
 
 /// One attempt in flight.
@@ -11,6 +12,8 @@ pub(super) struct Open {
     pub(super) silent_after: Option<Duration>,
     /// Silence shorter than this came of the caller's haste, and says nothing of the target.
     pub(super) fair_silence: Duration,
+    /// All that was sent to its target by then, itself included.
+    pub(super) sent: Mark,
     /// Its first content has come.
     pub(super) content: bool,
     /// Its silence has been told.
@@ -29,8 +32,14 @@ impl OpenAttempts {
         (self.slots.len() - self.free.len()) as u32
     }
 
-    pub(super) fn begin(&mut self, started: Moment, silent_after: Option<Duration>, fair_silence: Duration) -> u32 {
-        let open = Some(Open { started, silent_after, fair_silence, content: false, told: false });
+    pub(super) fn begin(
+        &mut self,
+        started: Moment,
+        silent_after: Option<Duration>,
+        fair_silence: Duration,
+        sent: Mark,
+    ) -> u32 {
+        let open = Some(Open { started, silent_after, fair_silence, sent, content: false, told: false });
         match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = open;

@@ -49,7 +49,7 @@ impl Router {
             let Some(health) = router.health.get_mut(index) else { return };
             let since = health.drained.as_ref().map_or(now, |drain| drain.since);
             health.drained = Some(Drain { since, until, reason: Arc::clone(reason) });
-            router.drain_changed(index, Cause::Drained { reason: Arc::clone(reason) }, now);
+            router.withdrawal_changed(index, Cause::Drained { reason: Arc::clone(reason) }, now);
         })
     }
 
@@ -62,7 +62,7 @@ impl Router {
             let Some(health) = router.health.get_mut(index) else { return };
             health.contradicted = None;
             if health.drained.take().is_some() {
-                router.drain_changed(index, Cause::Released { reason: Arc::clone(reason) }, now);
+                router.withdrawal_changed(index, Cause::Released { reason: Arc::clone(reason) }, now);
             }
         });
         released.into_iter().filter(|target| held[usize::from(target.id.0)]).collect()

@@ -52,6 +52,7 @@ impl Router {
         for index in 0..self.resources.len() {
             self.resources[index].next_cheap = now + within.mul_f64(self.random_fraction());
         }
+        (0..self.health.len()).for_each(|index| self.plan_first_comparison(index, now));
     }
 
     fn pass_time(&mut self, index: usize, now: Moment) {
@@ -60,7 +61,7 @@ impl Router {
             self.revision += 1;
         }
         if let Some(Drain { reason, .. }) = health.expire_drain(now) {
-            self.drain_changed(index, Cause::DrainOver { reason }, now);
+            self.withdrawal_changed(index, Cause::DrainOver { reason }, now);
         }
         let Some(health) = self.health.get_mut(index) else { return };
         let silent = health.open.newly_silent(now);
@@ -158,14 +159,15 @@ impl Router {
         let interval = health.tests.interval(health.machine.phase, numbers);
         let serving = matches!(health.machine.phase, Phase::Serving);
         // Live traffic proves it at no cost. A call to a throttled target would only take from its quota.
-        let proven = health.last_success.map(|at| at + interval).filter(|until| serving && *until > now);
+        let to_compare = health.space.due.is_some_and(|due| due <= now);
+        let proven = health.last_success.map(|at| at + interval).filter(|until| serving && !to_compare && *until > now);
         let cooling = health.cooling_until(now).filter(|_| serving);
-        if let Some(later) = proven.max(cooling) {
+        let unaffordable = (serving && !self.tokens.allows(now)).then(|| now + interval);
+        if let Some(later) = proven.max(cooling).or(unaffordable) {
             health.tests.next = later;
-            return;
-        }
-        if serving && !self.tokens.allows(now) {
-            health.tests.next = now + interval;
+            if to_compare {
+                health.space.due = Some(later);
+            }
             return;
         }
         let purpose = if serving { TestPurpose::Background } else { TestPurpose::Return };
@@ -199,6 +201,7 @@ impl Router {
 
     /// A deep call to the target; `None` if no policy lets anything be sent there.
     fn order(&mut self, index: usize, purpose: TestPurpose, fresh: bool, now: Moment) -> Option<TestOrder> {
+        self.plan_next_comparison(index, now);
         let target = self.permitted_test(index)?;
         let health = self.health.get_mut(index)?;
         let live_median = health.baseline.quantiles().map(|known| known.median);
@@ -209,7 +212,7 @@ impl Router {
         Some(TestOrder { target, kind, purpose, fresh_connection, limit, epoch, ordered: now, place_until })
     }
 
-    fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
+    pub(super) fn permitted_test(&self, index: usize) -> Option<PermittedTarget> {
         // Nothing is sent to what is not what it is taken for.
         self.health.get(index).filter(|health| !health.is_quarantined())?;
         let target = self.routes.targets().get(index).filter(|target| self.routes.in_use(target.id))?;
@@ -237,7 +240,7 @@ impl Router {
         }
     }
 
-    fn jittered(&mut self, interval: Duration) -> Duration {
+    pub(super) fn jittered(&mut self, interval: Duration) -> Duration {
         let part = f64::from(self.thresholds.testing.jitter_percent) / 100.0;
         interval.mul_f64(1.0 + part * (self.random_fraction() * 2.0 - 1.0))
     }
@@ -267,7 +270,10 @@ impl Router {
                 self.answered(index, now);
                 Verdict::Passed
             }
-            TestResult::Failed(failure) => self.deep_failed(index, failure, now),
+            TestResult::Failed(failure) => {
+                self.not_compared(index, now);
+                self.deep_failed(index, failure, now)
+            }
         };
         self.signal(index, &Signal::Tested { epoch: order.epoch, verdict }, now);
         match verdict {
@@ -484,9 +490,10 @@ impl Router {
 impl TargetHealth {
     /// When its next background or return call is due; one at a time.
     fn next_test(&self, now: Moment) -> Moment {
+        let next = self.space.due.map_or(self.tests.next, |due| due.min(self.tests.next));
         match self.tests.busy_until.filter(|until| *until > now) {
-            Some(busy) => busy.max(self.tests.next),
-            None => self.tests.next,
+            Some(busy) => busy.max(next),
+            None => next,
         }
     }
 }

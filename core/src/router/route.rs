@@ -32,6 +32,15 @@ pub enum RoutesError {
     Misplaced(TargetId),
     /// Targets of one model do different things.
     MixedKinds(Arc<str>),
+    /// Targets of one embedding model whose vectors may not be compared.
+    MixedSpaces {
+        /// The model.
+        model: Arc<str>,
+        /// The first target, and its space.
+        first: String,
+        /// The one that differs, and its space.
+        other: String,
+    },
     /// More targets than an id can count.
     TooMany,
 }
@@ -41,6 +50,11 @@ impl fmt::Display for RoutesError {
         match self {
             Self::Misplaced(id) => write!(f, "target {} is not at its place", id.0),
             Self::MixedKinds(model) => write!(f, "targets of model {model} are of different kinds"),
+            Self::MixedSpaces { model, first, other } => write!(
+                f,
+                "targets of model {model} embed into different spaces: {first}, {other}; vectors of two kinds in one route \
+                 would corrupt every index"
+            ),
             Self::TooMany => write!(f, "more than {} targets", u16::MAX),
         }
     }
@@ -87,6 +101,10 @@ impl Routes {
                 }
             }
         }
+        let is_mixed = |route: &Route| mixed_spaces(route, &all);
+        if let Some(mixed) = grouped.iter().find_map(is_mixed) {
+            return Err(mixed);
+        }
         let by_model = grouped.iter().enumerate().map(|(at, route)| (Arc::clone(&route.model), at)).collect();
         Ok(Self { routes: grouped.into_iter().map(Arc::new).collect(), by_model, targets: all, in_use })
     }
@@ -120,6 +138,18 @@ impl Routes {
     pub fn in_use(&self, id: TargetId) -> bool {
         self.in_use.get(usize::from(id.0)).is_some_and(|in_use| *in_use)
     }
+}
+
+/// Vectors of two kinds in one route would corrupt every index.
+fn mixed_spaces(route: &Route, targets: &[Arc<Target>]) -> Option<RoutesError> {
+    let mut all = route.targets.iter().filter_map(|id| targets.get(usize::from(id.0)));
+    let first = all.next()?;
+    let other = all.find(|target| target.embedding_space != first.embedding_space)?;
+    let name = |target: &Target| {
+        let space = target.embedding_space.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        format!("{} at {} into {space}", target.deployment, target.resource)
+    };
+    Some(RoutesError::MixedSpaces { model: Arc::clone(&route.model), first: name(first), other: name(other) })
 }
 
 /// The same deployment at the same place, for the same purpose: what was learned of the one holds for the other.

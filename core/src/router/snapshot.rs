@@ -6,7 +6,7 @@ use super::{
     health::{Contradicted, TargetHealth},
     standing::Phase,
 };
-use crate::domain::{FailureKind, Mismatch, Moment, Quota, Target};
+use crate::domain::{Drift, FailureKind, Mismatch, Moment, Quota, Target};
 
 /// Every target and model at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,6 +78,15 @@ pub enum Alarm {
         /// The target takes no calls for it.
         quarantined: bool,
     },
+    /// Its vectors are not those of its embedding space, so it takes no calls.
+    Drifted {
+        /// Where.
+        target: Arc<Target>,
+        /// Since when.
+        since: Moment,
+        /// How that showed last.
+        drift: Drift,
+    },
     /// A test call was refused as invalid, so it proves nothing.
     TestRefused {
         /// Where.
@@ -106,7 +115,7 @@ pub enum Alarm {
 
 impl Alarm {
     /// Every word that [`as_str`](Self::as_str) may give.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 13] = [
         "cut_off",
         "frozen",
         "misconfigured",
@@ -114,6 +123,7 @@ impl Alarm {
         "region_mismatch",
         "deployment_mismatch",
         "undeclared_spillover",
+        "embedding_drift",
         "test_refused",
         "tests_failing",
         "standby_unproven",
@@ -129,6 +139,7 @@ impl Alarm {
             Self::Misconfigured { .. } => "misconfigured",
             Self::VersionMismatch { .. } => "version_mismatch",
             Self::Mismatch { mismatch, .. } => mismatch.as_str(),
+            Self::Drifted { .. } => "embedding_drift",
             Self::TestRefused { .. } => "test_refused",
             Self::TestsFailing { .. } => "tests_failing",
             Self::Unproven { .. } => "standby_unproven",
@@ -145,6 +156,13 @@ impl Alarm {
                 let told = format!(
                     "{mismatch}, the configuration says `{}` in {}{kept}; mend the configuration, then release the target",
                     target.deployment, target.region
+                );
+                return told.into();
+            }
+            Self::Drifted { drift, .. } => {
+                let told = format!(
+                    "{drift}; it takes no calls until a test call finds its vectors comparable again: does the deployment \
+                     serve another model, or another version of it?"
                 );
                 return told.into();
             }
@@ -185,6 +203,7 @@ impl Alarm {
             Self::Misconfigured { target }
             | Self::VersionMismatch { target }
             | Self::Mismatch { target, .. }
+            | Self::Drifted { target, .. }
             | Self::TestRefused { target }
             | Self::TestsFailing { target }
             | Self::Unproven { target } => Some(target),
@@ -290,6 +309,8 @@ pub struct TargetView {
     pub tests: (u64, u64),
     /// Tokens that Azure counted for them.
     pub test_tokens: u64,
+    /// When it was last compared with the reference of its embedding space, and the cosine between the two.
+    pub compared: Option<(Moment, f64)>,
 }
 
 /// One model's route.
@@ -352,6 +373,7 @@ fn view(router: &Router, target: &Arc<Target>, health: &TargetHealth, now: Momen
         last_test: health.tests.last_ended,
         tests: (health.tests.calls, health.tests.passed),
         test_tokens: health.tests.tokens,
+        compared: health.space.last,
     }
 }
 
@@ -388,9 +410,12 @@ fn model(router: &Router, route: &Arc<Route>, now: Moment) -> ModelView {
             Some((router.routes.targets().get(at)?, router.health.get(at).filter(takes_calls)?))
         })
         .collect();
+    // One that was never compared with its embedding space waits for those that were.
+    let any_compared = ready.iter().any(|(_, health)| health.space.is_comparable());
+    let first = ready.iter().filter(|(_, health)| !any_compared || health.space.is_comparable());
     // A returning target takes most new work only once its share says so.
     let mostly = |(_, health): &&(&Arc<Target>, &TargetHealth)| health.share(&router.thresholds) >= 0.5;
-    let active = ready.iter().find(mostly).or(ready.first());
+    let active = first.clone().find(mostly).or_else(|| first.clone().next());
     let mut regions: Vec<&Arc<str>> = route
         .targets
         .iter()
@@ -438,6 +463,9 @@ fn alarms(router: &Router, models: &[ModelView], now: Moment) -> Vec<Alarm> {
         if let Some(Contradicted { since, mismatch, quarantined }) = &health.contradicted {
             let (since, mismatch, quarantined) = (*since, mismatch.clone(), *quarantined);
             alarms.push(Alarm::Mismatch { target: target(), mismatch, since, quarantined });
+        }
+        if let Some((since, drift)) = health.space.drifted.clone() {
+            alarms.push(Alarm::Drifted { target: target(), since, drift });
         }
         if health.tests.refused {
             alarms.push(Alarm::TestRefused { target: target() });

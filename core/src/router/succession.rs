@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::{Router, Routes, Thresholds, health::TargetHealth, resource::ResourceHealth};
 use crate::{
-    domain::{Moment, RoutingOptions, Target},
+    domain::{EmbeddingSpace, Moment, RoutingOptions, Target},
     policy::{PermittedTarget, Policy, Refusal},
 };
 
@@ -20,7 +20,11 @@ impl Router {
             *in_force = policies.iter().find(|policy| policy.name == *name).cloned();
         }
         let new = self.health.len()..routes.targets().len();
-        self.health.extend(new.clone().map(|_| TargetHealth::new(&thresholds, now)));
+        let added = routes.targets().get(new.clone()).unwrap_or_default();
+        self.health.extend(added.iter().map(|target| TargetHealth::new(target, &thresholds, now)));
+        for (health, target) in self.health.iter_mut().zip(routes.targets()) {
+            health.pace.go_by(target, now);
+        }
         let mut resources = ResourceHealth::all(&routes, now);
         for (known, successor) in self.resources.iter_mut().zip(&mut resources) {
             known.targets = std::mem::take(&mut successor.targets);
@@ -30,12 +34,23 @@ impl Router {
         self.budget.go_by(thresholds.retry_budget_percent);
         self.tokens.go_by(thresholds.testing.tokens_per_day);
         self.pins.numbers = thresholds.affinity.clone();
+        let before: Vec<_> = self.routes.targets().iter().map(|target| target.embedding_space.clone()).collect();
         (self.routes, self.thresholds, self.policies) = (routes, thresholds, policies);
         let within = self.thresholds.testing.first;
         for index in new {
             self.health[index].tests.next = now + within.mul_f64(self.random_fraction());
         }
+        for index in self.other_spaces(&before) {
+            self.plan_first_comparison(index, now);
+        }
         self.revision += 1;
+    }
+
+    /// Targets whose embedding space is not what it was `before`, new ones among them.
+    fn other_spaces(&self, before: &[Option<Arc<EmbeddingSpace>>]) -> Vec<usize> {
+        let other =
+            |(at, target): &(usize, &Arc<Target>)| before.get(*at).is_none_or(|known| *known != target.embedding_space);
+        self.routes.targets().iter().enumerate().filter(other).map(|(at, _)| at).collect()
     }
 
     /// Targets of the configuration in force, and their health.

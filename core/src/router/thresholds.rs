@@ -36,6 +36,8 @@ pub struct Thresholds {
     /// Attempts in flight at one target, so that a standby that suddenly carries everything is not crushed. `BULK`
     /// work leaves a fifth of them to `INTERACTIVE` calls. Default 256.
     pub concurrency: u32,
+    /// Turns at targets that are short of quota.
+    pub pacing: Pacing,
     /// When a target is suspected.
     pub detection: Detection,
     /// How a suspicion is put to the test.
@@ -48,6 +50,23 @@ pub struct Thresholds {
     pub hedging: Hedging,
     /// Workflows pinned to a region.
     pub affinity: Affinity,
+}
+
+/// Turns at targets that are short of quota: a call waits for its turn, goes to the next permitted target, or is told
+/// when to come back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pacing {
+    /// Whether calls are held back at all. Default true; without it only 429s tell.
+    pub enabled: bool,
+    /// Longest wait of `INTERACTIVE` calls before the next target is taken, bounded by a tenth of their time. Default
+    /// 1 s: somebody waits, and another region answers as well.
+    pub interactive: Duration,
+    /// Longest wait of `BULK` calls before the next target is taken, bounded by a quarter of their time. Default 10 s:
+    /// an ingestion should stay where it is, but a line that takes longer needs a second region.
+    pub bulk: Duration,
+    /// Share of each target's quota that `BULK` calls leave to `INTERACTIVE` ones, in percent. Default 20: what comes
+    /// back within 12 s.
+    pub bulk_reserve_percent: u32,
 }
 
 /// When a target is suspected. Source: `reliability.md` (a), suspicion.
@@ -140,6 +159,11 @@ pub struct Testing {
     /// The first test calls come within this time of the start, so that replicas started together do not call in
     /// step. Default 2 s.
     pub first: Duration,
+    /// The first comparison of an embedding target with its space comes within this time of the start, since a drifted
+    /// one might serve until then. Default 100 ms.
+    pub first_comparison: Duration,
+    /// An embedding target is compared at least so often, also where live traffic proves it otherwise. Default 24 h.
+    pub comparison_interval: Duration,
     /// Cheap calls, to a resource that no traffic proves. Default 10 s.
     pub cheap_interval: Duration,
     /// Deep calls, to a target that no traffic proves. Default 60 s.
@@ -192,12 +216,24 @@ impl Default for Thresholds {
             retries: 2,
             retry_pause: Duration::from_millis(200),
             concurrency: 256,
+            pacing: Pacing::default(),
             detection: Detection::default(),
             validation: Validation::default(),
             recovery: Recovery::default(),
             testing: Testing::default(),
             hedging: Hedging::default(),
             affinity: Affinity::default(),
+        }
+    }
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interactive: Duration::from_secs(1),
+            bulk: Duration::from_secs(10),
+            bulk_reserve_percent: 20,
         }
     }
 }
@@ -260,6 +296,8 @@ impl Default for Testing {
     fn default() -> Self {
         Self {
             first: Duration::from_secs(2),
+            first_comparison: Duration::from_millis(100),
+            comparison_interval: Duration::from_secs(24 * 3600),
             cheap_interval: Duration::from_secs(10),
             deep_interval: Duration::from_secs(60),
             return_interval: Duration::from_secs(10),
@@ -325,6 +363,7 @@ impl Thresholds {
             ("recovery.hold", self.recovery.hold.0),
             ("recovery.step", self.recovery.step),
             ("recovery.level_span", self.recovery.level_span),
+            ("testing.comparison_interval", self.testing.comparison_interval),
             ("testing.cheap_interval", self.testing.cheap_interval),
             ("testing.deep_interval", self.testing.deep_interval),
             ("testing.return_interval", self.testing.return_interval),
@@ -351,6 +390,9 @@ impl Thresholds {
         }
         if self.concurrency == 0 {
             return refuse("concurrency", "be at least 1");
+        }
+        if self.pacing.bulk_reserve_percent > 90 {
+            return refuse("pacing.bulk_reserve_percent", "be 0 to 90, so that BULK calls are served at all");
         }
         self.detection.check()?;
         self.validation.check()?;
@@ -388,6 +430,8 @@ impl Thresholds {
             &mut recovery.step,
             &mut recovery.level_span,
             &mut testing.first,
+            &mut testing.first_comparison,
+            &mut testing.comparison_interval,
             &mut testing.cheap_interval,
             &mut testing.deep_interval,
             &mut testing.return_interval,

@@ -1,4 +1,5 @@
 //! `sealane audit`: what the journal proves, for auditors. Needs the journal's files, not the service.
+mod held;
 mod query;
 mod rows;
 
@@ -154,6 +155,8 @@ struct Asked {
     /// Only this W3C trace's: 32 hexadecimal digits.
     #[arg(long, value_name = "TRACE")]
     trace: Option<String>,
+    #[command(flatten)]
+    held: held::HeldRequest,
     /// From this moment on, such as 2026-10-01 or 2026-10-01T08:00:00Z (UTC).
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<SystemTime>,
@@ -163,16 +166,17 @@ struct Asked {
 }
 
 impl Asked {
-    fn filter(&self) -> Filter {
-        Filter {
+    fn filter(&self) -> anyhow::Result<Filter> {
+        Ok(Filter {
             caller: self.caller.clone(),
             region: self.region.as_deref().map(sealane_core::domain::normalise_region),
             model: self.model.clone(),
             workflow: self.workflow.clone(),
             trace: self.trace.as_deref().map(str::to_ascii_lowercase),
+            request_macs: self.held.macs(self.caller.as_deref().unwrap_or_default())?,
             since: self.since,
             until: self.until,
-        }
+        })
     }
 }
 

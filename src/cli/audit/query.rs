@@ -23,6 +23,9 @@ use crate::audit::{self, Attempt, Directory, Findings};
 pub(super) struct Query {
     #[command(flatten)]
     asked: Asked,
+    /// Only the attempt whose answer has this id, which Azure gave it and the caller was told.
+    #[arg(long, value_name = "ID")]
+    response: Option<String>,
     /// Print comma-separated values (RFC 4180), with all columns.
     #[arg(long, conflicts_with = "summary")]
     csv: bool,
@@ -39,7 +42,7 @@ impl Query {
         if self.csv && options.output == Output::Json {
             return Err(Failure::Usage("--csv and --output json exclude each other".into()));
         }
-        let filter = self.asked.filter();
+        let filter = self.asked.filter()?;
         let mut journals = Vec::new();
         for directory in &self.asked.directories {
             let read = |source: &Directory| {
@@ -53,6 +56,9 @@ impl Query {
         let mut found: Vec<(&Path, Attempt)> = Vec::new();
         for (directory, (attempts, _)) in journals {
             found.extend(attempts.into_iter().map(|attempt| (directory, attempt)));
+        }
+        if let Some(id) = &self.response {
+            found.retain(|(_, attempt)| attempt.response_id() == Some(id));
         }
         found.sort_by_key(|(_, attempt)| attempt.unix_ms);
         if self.summary {
@@ -111,7 +117,7 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) fn run(self) -> Outcome {
-        let filter = self.asked.filter();
+        let filter = self.asked.filter()?;
         let mut journals: Vec<(PathBuf, Findings)> = Vec::new();
         let mut stdout = BufWriter::new(io::stdout().lock());
         for directory in &self.asked.directories {

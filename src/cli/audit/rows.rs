@@ -19,7 +19,6 @@ const COLUMNS: &[Column] = &[
     ("time", time),
     ("caller", |row| row.call().caller.to_string()),
     ("workflow", |row| optional(row.call().workflow.as_ref())),
-    ("purpose", |row| optional(row.call().purpose.as_ref())),
     ("data_class", |row| optional(row.call().data_class.as_ref())),
     ("policy", |row| row.call().policy.to_string()),
     ("model", |row| row.call().model.to_string()),
@@ -30,20 +29,28 @@ const COLUMNS: &[Column] = &[
     ("deployment", |row| place(row, |intent| intent.place.deployment.to_string())),
     ("sku", |row| place(row, |intent| intent.place.sku.to_string())),
     ("scope", |row| place(row, |intent| intent.place.scope.to_string())),
+    ("scope_evidence", |row| place(row, |intent| intent.scope_evidence.to_string())),
     ("attempt", |row| place(row, |intent| intent.attempt_number.to_string())),
     ("why", why),
+    ("standing", |row| place(row, |intent| optional(intent.standing.as_ref()))),
+    ("api_version", |row| place(row, |intent| optional(intent.api_version.as_ref()))),
     ("result", Attempt::result),
     ("failure", |row| ended(row, |outcome| optional(outcome.failure.as_ref()))),
     ("http_status", |row| ended(row, |outcome| outcome.http_status.map(|code| code.to_string()).unwrap_or_default())),
     ("reported_region", |row| ended(row, |outcome| optional(outcome.reported_region.as_ref()))),
+    ("reported_deployment", |row| ended(row, |outcome| optional(outcome.reported_deployment.as_ref()))),
+    ("spilled_over", |row| ended(row, |outcome| outcome.spilled_over.to_string())),
+    ("model_version", |row| ended(row, |outcome| optional(outcome.model_version.as_ref()))),
+    ("content_filter", |row| ended(row, |outcome| list(&outcome.content_filter))),
     ("mismatch", |row| ended(row, |outcome| outcome.mismatch.to_string())),
     ("input_tokens", |row| ended(row, |outcome| outcome.input_tokens.to_string())),
     ("output_tokens", |row| ended(row, |outcome| outcome.output_tokens.to_string())),
-    ("request_bytes", |row| place(row, |intent| intent.request_bytes.to_string())),
-    ("response_bytes", |row| ended(row, |outcome| outcome.response_bytes.to_string())),
+    ("request_bytes", |row| row.call().request_bytes.to_string()),
     ("duration_us", |row| ended(row, |outcome| outcome.duration_us.to_string())),
     ("request_id", |row| row.call().request_id.to_string()),
     ("trace_id", |row| optional(row.call().trace_id.as_ref())),
+    ("request_mac", |row| optional(row.call().request_mac.as_ref())),
+    ("response_id", |row| ended(row, |outcome| optional(outcome.response_id.as_ref()))),
     ("upstream_request_id", |row| ended(row, |outcome| optional(outcome.upstream_request_id.as_ref()))),
     ("record", |row| row.seq.to_string()),
 ];
@@ -53,6 +60,10 @@ const SHOWN: &[&str] = &["time", "caller", "workflow", "model", "region", "scope
 
 fn optional(label: Option<&Label>) -> String {
     label.map(Label::to_string).unwrap_or_default()
+}
+
+fn list(labels: &[Label]) -> String {
+    labels.iter().map(Label::as_str).collect::<Vec<_>>().join(" ")
 }
 
 fn place(row: &Attempt, tell: impl Fn(&crate::audit::Intent) -> String) -> String {

@@ -4,7 +4,7 @@ use std::{env, fs, path::PathBuf, sync::Arc, time::SystemTime};
 use clap::Args;
 use console::style;
 use http::Uri;
-use sealane_core::domain::{ModelKind, ProcessingScope, Sku, Target};
+use sealane_core::domain::{ProcessingScope, Sku, Target};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -161,8 +161,10 @@ fn compare(target: &Target, endpoint: &str, resource: &ArmResource) -> Verdict {
     if scope != target.scope {
         differences.push(format!("it computes {}, declared is {}", scope.as_str(), target.scope.as_str()));
     }
-    if target.kind == ModelKind::Embedding && !target.embedding_space.starts_with(&format!("{}/", model(found))) {
-        differences.push(format!("the model is {}, declared is {}", model(found), target.embedding_space));
+    if let Some(space) = &target.embedding_space
+        && (*space.model != *found.model || space.version.as_ref().is_some_and(|version| **version != *found.version))
+    {
+        differences.push(format!("the model is {}, declared is {space}", model(found)));
     }
     if let Some(stated) = target.version.as_ref().filter(|stated| *stated.version != *found.version) {
         differences.push(format!("the model's version is {}, stated is {}", found.version, stated.version));

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use console::style;
 use sealane_core::{
-    domain::{ModelKind, Target},
+    domain::{self, FailureKind, ModelKind, Target},
     policy::{Policy, Refusal},
     router::Route,
 };
@@ -26,6 +26,7 @@ use super::{
 use crate::{
     azure::{Azure, ResponseBounds},
     config::Config,
+    upstream::Upstream as _,
 };
 
 /// Longest wait for one resource.
@@ -37,7 +38,8 @@ pub(super) struct Check {
     /// The configuration file.
     #[arg(long, default_value = "sealane.yaml", env = "SEALANE_CONFIG", value_name = "FILE")]
     config: PathBuf,
-    /// Also ask every resource for its list of models: free of charge; proves endpoint and key, but no deployment.
+    /// Also ask every resource for its list of models: free of charge; proves endpoint and credential (a token of
+    /// Entra ID is fetched), but no deployment.
     #[arg(long)]
     endpoints: bool,
     #[command(flatten)]
@@ -55,7 +57,9 @@ pub(super) struct Check {
 struct Probe {
     resource: Arc<str>,
     endpoint: String,
-    result: Result<Duration, &'static str>,
+    result: Result<Duration, String>,
+    /// How long the token that was fetched for it is good; `None` for keys, and without a token.
+    token_left: Option<Duration>,
 }
 
 impl Check {
@@ -101,17 +105,25 @@ async fn probe(config: &Config) -> anyhow::Result<Vec<Probe>> {
     let probes = config.resources.iter().enumerate().map(async |(index, resource)| {
         let start = Instant::now();
         let result = azure.models(index, ENDPOINT_LIMIT).await;
+        let took = start.elapsed();
+        let credential = azure.credentials().into_iter().nth(index);
+        let problem = credential.as_ref().and_then(|view| view.problem.as_deref());
+        let why = |failure: domain::Failure| match (failure.kind, problem) {
+            (FailureKind::Unauthorized, Some(problem)) => format!("no token: {problem}"),
+            (kind, _) => kind.as_str().to_owned(),
+        };
         Probe {
             resource: Arc::clone(&resource.name),
             endpoint: resource.endpoint.to_string(),
-            result: result.map(|()| start.elapsed()).map_err(|failure| failure.kind.as_str()),
+            result: result.map(|()| took).map_err(why),
+            token_left: credential.and_then(|view| view.left),
         }
     });
     Ok(futures_util::future::join_all(probes).await)
 }
 
 /// Every policy that is configured or binds somebody.
-fn policies(config: &Config) -> Vec<Arc<Policy>> {
+pub(super) fn policies(config: &Config) -> Vec<Arc<Policy>> {
     let mut policies = config.policies.clone();
     let nobody = config.callers.is_empty().then_some(&config.default_policy);
     for policy in config.callers.iter().map(|caller| &caller.policy).chain(nobody) {
@@ -135,7 +147,7 @@ fn report(config: &Config, probes: &[Probe], confirmation: Option<&Confirmation>
     let mut lines = Vec::new();
     for route in config.routes.all() {
         let space = config.routes.targets().iter().find(|target| target.model == route.model);
-        let space = space.map(|target| &*target.embedding_space).filter(|space| !space.is_empty());
+        let space = space.and_then(|target| target.embedding_space.as_ref());
         let space = space.map(|space| format!(" {}", style(space).dim())).unwrap_or_default();
         lines.push(format!("{}{space}", style(&route.model).bold()));
         for policy in policies(config) {
@@ -144,11 +156,17 @@ fn report(config: &Config, probes: &[Probe], confirmation: Option<&Confirmation>
         }
         lines.push(String::new());
     }
+    let mut credentials = Table::new(&["resource", "proves itself by"]);
+    for resource in &config.resources {
+        credentials.row(vec![resource.name.to_string(), resource.credential.to_string()]);
+    }
+    lines.extend(credentials.lines());
+    lines.push(String::new());
     if !probes.is_empty() {
         let mut table = Table::new(&["resource", "endpoint", "models list"]);
         for probe in probes {
-            let told = match probe.result {
-                Ok(took) => style(format!("● answered in {} ms", took.as_millis())).green(),
+            let told = match &probe.result {
+                Ok(took) => style(format!("● answered in {} ms{}", took.as_millis(), token(probe))).green(),
                 Err(failure) => style(format!("✕ {failure}")).red(),
             };
             table.row(vec![probe.resource.to_string(), probe.endpoint.clone(), told.to_string()]);
@@ -162,6 +180,11 @@ fn report(config: &Config, probes: &[Probe], confirmation: Option<&Confirmation>
     }
     lines.pop();
     lines
+}
+
+fn token(probe: &Probe) -> String {
+    let told = |left: Duration| format!(", with a token for {} min", left.as_secs().div_ceil(60));
+    probe.token_left.map(told).unwrap_or_default()
 }
 
 fn places(config: &Config, route: &Route, policy: &Policy) -> Vec<String> {
@@ -213,12 +236,18 @@ fn document(config: &Config, probes: &[Probe], confirmation: Option<&Confirmatio
         json!({
             "resource": *probe.resource,
             "reachable": probe.result.is_ok(),
-            "failure": probe.result.err(),
-            "milliseconds": probe.result.ok().map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            "failure": probe.result.as_ref().err(),
+            "tokenSeconds": probe.token_left.map(|left| left.as_secs()),
+            "milliseconds": probe.result.as_ref().ok().map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         })
     });
+    let resources = config
+        .resources
+        .iter()
+        .map(|resource| json!({ "resource": *resource.name, "credential": resource.credential.to_string() }));
     json!({
         "revision": config.revision,
+        "resources": resources.collect::<Vec<_>>(),
         "models": models.collect::<Vec<_>>(),
         "endpoints": endpoints.collect::<Vec<_>>(),
         "azure": confirmation.map(Confirmation::document),

@@ -173,6 +173,7 @@ fn state(target: &pb::TargetState) -> String {
     };
     match (target.overlay(), target.standing()) {
         (pb::Overlay::Drained, _) => style(format!("◌ drained{level}")).yellow(),
+        (pb::Overlay::Drifted, _) => style(format!("✕ drifted{level}")).red(),
         (pb::Overlay::Quarantined, _) => style(format!("✕ quarantined{level}")).red(),
         (_, pb::Standing::Out) => style(format!("✕ out{level}")).red(),
         (_, standing @ (pb::Standing::Suspected | pb::Standing::Returning)) => {
@@ -195,6 +196,10 @@ fn details(target: &pb::TargetState, now: Option<&Timestamp>) -> Vec<String> {
     if target.overlay() == pb::Overlay::Quarantined {
         let since = age(target.quarantined_since_time.as_ref(), now);
         told.push(("why", format!("Azure's answers contradict the configuration, for {since}; see the alarms")));
+    }
+    if target.overlay() == pb::Overlay::Drifted {
+        let since = age(target.drifted_since_time.as_ref(), now);
+        told.push(("why", format!("{}, for {since}", target.drift_reason)));
     }
     if target.overlay() == pb::Overlay::Misconfigured {
         let since = age(target.misconfigured_since_time.as_ref(), now);

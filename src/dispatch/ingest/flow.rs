@@ -6,7 +6,11 @@ use sealane_core::{
     domain::{AttemptResult, EmbedRequest, FailureClass, Moment, Rejection, Vector},
     ingest::{Batch, Item, ItemFault, Pace, Queue, Split, Window},
 };
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 
 use super::{
     Allowance, Answers, IngestError, IngestLimits, IngestSummary, IngestTerms, ItemAnswer, Leave, NoLeave,
@@ -35,7 +39,7 @@ pub(super) struct Flow<U: Upstream, A: Allowance, S> {
     pace: Pace,
     /// Nothing is asked of the allowance before.
     no_leave_until: Option<Moment>,
-    running: JoinSet<Ended<A::Leave>>,
+    running: JoinSet<Box<Ended<A::Leave>>>,
     /// Answered, and not handed on yet.
     outbox: VecDeque<Answers>,
     sender: mpsc::Sender<Answers>,
@@ -59,7 +63,7 @@ struct Ended<L> {
 /// What the task has to do next.
 enum Step<I, L> {
     TimePassed,
-    Ended(Option<Result<Ended<L>, tokio::task::JoinError>>),
+    Ended(Option<Result<Box<Ended<L>>, JoinError>>),
     Taken(Option<Taken>),
     CanHandOn,
     Item(Option<I>),
@@ -116,7 +120,7 @@ where
             }
             match self.step(now).await {
                 Step::TimePassed => {}
-                Step::Ended(Some(Ok(ended))) => self.ended(ended),
+                Step::Ended(Some(Ok(ended))) => self.ended(*ended),
                 Step::Ended(Some(Err(_))) => return Err(IngestError::Broken),
                 Step::Ended(None) | Step::Taken(None) => {}
                 Step::Taken(Some(taken)) => self.window.read(taken.items, taken.vector_bytes),
@@ -230,7 +234,7 @@ where
         let dispatcher = Arc::clone(&self.dispatcher);
         self.running.spawn(async move {
             let answer = dispatcher.embed(admission, &request).await;
-            Ended { batch: Batch { ids, texts: request.inputs, setbacks }, left: now, leave, answer }
+            Box::new(Ended { batch: Batch { ids, texts: request.inputs, setbacks }, left: now, leave, answer })
         });
     }
 
@@ -256,14 +260,15 @@ where
         self.pace.served(left, now, batch.tokens(), throttled);
         self.summary.attempts += served.attempts.len();
         let Some(by) = served.by().map(|attempt| Arc::clone(&attempt.target)) else { return };
-        if let Some(before) = self.summary.space.replace(Arc::clone(&by.embedding_space))
-            && before != by.embedding_space
-        {
-            let after = Arc::clone(&by.embedding_space);
-            self.summary.space = Some(Arc::clone(&before));
-            return self.give_up(IngestError::SpaceChanged { before, after });
+        let dimensions = reply.vectors.first().map_or(0, Vector::dimensions);
+        if let Some(space) = &by.embedding_space {
+            let after: Arc<str> = space.id(dimensions).into();
+            let before = Arc::clone(self.summary.space.get_or_insert_with(|| Arc::clone(&after)));
+            if before != after {
+                return self.give_up(IngestError::SpaceChanged { before, after });
+            }
         }
-        self.summary.dimensions = reply.vectors.first().map_or(0, Vector::dimensions);
+        self.summary.dimensions = dimensions;
         self.summary.usage += reply.usage;
         *self.summary.items_by_region.entry(Arc::clone(&by.region)).or_default() += batch.ids.len() as u64;
         self.follow_pin(served.pinned_region);

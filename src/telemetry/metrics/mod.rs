@@ -3,6 +3,7 @@
 //! `table` names every instrument; `calls` counts as calls go by; `observed` is read from the router's snapshot and
 //! from the operating system when somebody looks.
 mod calls;
+mod journal;
 mod observed;
 mod process;
 mod reload;
@@ -29,7 +30,8 @@ use super::export::{Counted, FailedExports};
 pub(super) use self::calls::AttemptLabels;
 use self::{calls::CallInstruments, reload::Reloads};
 pub use self::{
-    observed::RouterView,
+    journal::JournalView,
+    observed::{CredentialState, RouterView},
     table::{INSTRUMENTS, Instrument, Kind},
 };
 
@@ -143,6 +145,13 @@ impl Metrics {
         let Some(counting) = &self.0 else { return };
         if counting.watching.set(()).is_ok() {
             observed::watch(&counting.meter, look);
+        }
+    }
+
+    /// Shows how the audit journal is doing from now on.
+    pub fn watch_journal(&self, look: impl Fn() -> JournalView + Clone + Send + Sync + 'static) {
+        if let Some(counting) = &self.0 {
+            journal::watch(&counting.meter, look);
         }
     }
 

@@ -21,6 +21,19 @@ pub struct RouterView {
     pub snapshot: Snapshot,
     /// When it was taken.
     pub at: SystemTime,
+    /// Of each configured resource.
+    pub credentials: Vec<CredentialState>,
+}
+
+/// How a resource's credential stands.
+#[derive(Clone, Debug)]
+pub struct CredentialState {
+    /// Configured name of the resource.
+    pub resource: Arc<str>,
+    /// It cannot be renewed.
+    pub failing: bool,
+    /// How long the token in use is still good; `None` for keys, and without a token.
+    pub left: Option<Duration>,
 }
 
 /// The instruments of one collection are read within this.
@@ -78,6 +91,17 @@ pub(super) fn watch(meter: &Meter, look: impl Fn() -> Option<RouterView> + Send 
     shown(&table::READY_STANDBYS, |view, put| model(view, put, |model| f64::from(model.ready_standbys)));
     shown(&table::PINNED_WORKFLOWS, |view, put| model(view, put, |model| model.pinned_workflows as f64));
     shown(&table::ALARMS, alarms);
+    shown(&table::CREDENTIAL_FAILING, |view, put| {
+        for credential in &view.credentials {
+            put(f64::from(u8::from(credential.failing)), &[label("resource", &credential.resource)]);
+        }
+    });
+    shown(&table::TOKEN_LEFT, |view, put| {
+        for credential in &view.credentials {
+            let left = credential.left.iter();
+            left.for_each(|left| put(left.as_secs_f64(), &[label("resource", &credential.resource)]));
+        }
+    });
     shown(&table::OFF_PIN, |view, put| {
         for (cause, calls) in &view.snapshot.off_pin {
             put(*calls as f64, &[KeyValue::new("cause", *cause)]);
@@ -131,13 +155,8 @@ fn standings(target: &TargetView, put: Put<'_>) {
 }
 
 fn overlays(target: &TargetView, put: Put<'_>) {
-    let now = target.overlay.as_ref().map(|overlay| match overlay {
-        Overlay::Cooling { .. } => "cooling",
-        Overlay::Drained { .. } => "drained",
-        Overlay::Misconfigured { .. } => "misconfigured",
-        Overlay::Quarantined { .. } => "quarantined",
-    });
-    states(target, "overlay", &["cooling", "drained", "misconfigured", "quarantined"], now, put);
+    let now = target.overlay.as_ref().map(Overlay::as_str);
+    states(target, "overlay", &Overlay::WORDS, now, put);
 }
 
 fn alarms(view: &RouterView, put: Put<'_>) {

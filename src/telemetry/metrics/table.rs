@@ -173,7 +173,7 @@ pub(super) const OVERLAY: Instrument = gauge(
     "sealane.target.overlay",
     "",
     &["region", "resource", "deployment", "model", "overlay"],
-    "1 while the target is `cooling`, `drained` or `misconfigured`, whatever its standing; else 0.",
+    "1 while the target is `cooling`, `drained`, `drifted`, `misconfigured` or `quarantined`, whatever its standing; else 0.",
 );
 pub(super) const LEVEL: Instrument = gauge(
     "sealane.target.level",
@@ -223,6 +223,18 @@ pub(super) const OFF_PIN: Instrument = counter(
     &["cause"],
     "Calls of pinned workflows that were served outside their region; `cause` is the attempt's reason.",
 );
+pub(super) const CREDENTIAL_FAILING: Instrument = gauge(
+    "sealane.credential.failing",
+    "",
+    &["resource"],
+    "1 while the resource's key file or identity endpoint gives nothing usable; what there is stays in use; else 0.",
+);
+pub(super) const TOKEN_LEFT: Instrument = gauge(
+    "sealane.credential.token_left",
+    "s",
+    &["resource"],
+    "How long the Entra ID token in use is still good; absent for keys, and where there is no token.",
+);
 pub(super) const FAILED_EXPORTS: Instrument = counter(
     "sealane.telemetry.failed_exports",
     "{batch}",
@@ -240,6 +252,46 @@ pub(super) const RELOAD_TIME: Instrument = gauge(
     "s",
     &[],
     "When a configuration was last taken up, in seconds since 1970; the start counts.",
+);
+pub(super) const AUDIT_WRITABLE: Instrument = gauge(
+    "sealane.audit.writable",
+    "",
+    &[],
+    "Whether the audit journal can be written: 1 or 0. This and the next nine: only where a journal is kept.",
+);
+pub(super) const AUDIT_RECORDS: Instrument =
+    counter("sealane.audit.records", "{record}", &[], "Records written to the audit journal.");
+pub(super) const AUDIT_QUEUED: Instrument =
+    gauge("sealane.audit.queued_records", "{record}", &[], "Records that wait to be written.");
+pub(super) const AUDIT_UNRECORDED: Instrument = counter(
+    "sealane.audit.unrecorded_attempts",
+    "{attempt}",
+    &[],
+    "Attempts that the journal could not record in time; they were not made, unless their policy does without.",
+);
+pub(super) const AUDIT_LOST: Instrument =
+    counter("sealane.audit.lost_records", "{record}", &[], "Other records that found no room in the journal's queue.");
+pub(super) const AUDIT_FAILURES: Instrument =
+    counter("sealane.audit.failures", "{write}", &[], "Writes and fsyncs of the journal that failed.");
+pub(super) const AUDIT_WRITES: Instrument = counter(
+    "sealane.audit.writes",
+    "{write}",
+    &[],
+    "Writes of the journal, each with its fsync; many calls share one.",
+);
+pub(super) const AUDIT_WRITING: Instrument =
+    counter("sealane.audit.writing", "s", &[], "Time that those took: by their number, how long the disk takes.");
+pub(super) const AUDIT_CHECKPOINT: Instrument = gauge(
+    "sealane.audit.last_checkpoint.timestamp",
+    "s",
+    &[],
+    "When the journal's last checkpoint was signed, in seconds since 1970; every minute at the latest.",
+);
+pub(super) const AUDIT_FAILED_COPIES: Instrument = counter(
+    "sealane.audit.failed_checkpoint_copies",
+    "{checkpoint}",
+    &[],
+    "Checkpoints that could not be copied to where `audit.checkpoints` says.",
 );
 pub(super) const BUILD_INFO: Instrument =
     gauge("sealane.build_info", "", &["version", "revision", "rustc"], "Always 1; its attributes say what runs.");
@@ -282,9 +334,21 @@ pub const INSTRUMENTS: &[Instrument] = &[
     PINNED_WORKFLOWS,
     ALARMS,
     OFF_PIN,
+    CREDENTIAL_FAILING,
+    TOKEN_LEFT,
     FAILED_EXPORTS,
     RELOAD_SUCCESSFUL,
     RELOAD_TIME,
+    AUDIT_WRITABLE,
+    AUDIT_RECORDS,
+    AUDIT_QUEUED,
+    AUDIT_UNRECORDED,
+    AUDIT_LOST,
+    AUDIT_FAILURES,
+    AUDIT_WRITES,
+    AUDIT_WRITING,
+    AUDIT_CHECKPOINT,
+    AUDIT_FAILED_COPIES,
     BUILD_INFO,
     CPU,
     RESIDENT,

@@ -6,8 +6,8 @@ use std::{
 };
 
 use sealane::audit::{
-    AttemptEnd, AttemptKind, Cause, Durability, Event, Filter, Journal, JournalError, Probe, Settings, attempts,
-    records,
+    AttemptEnd, AttemptKind, Cause, CheckpointCopy, Durability, Event, Filter, Journal, JournalError, Probe, Settings,
+    Trust, attempts, records, verify,
 };
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     disk::{Chance, Disk, Fault},
     events, intent, open, served, settings,
 };
+use crate::support::service::eventually;
 
 #[tokio::test]
 async fn an_intent_is_durable_when_it_resolves() {
@@ -265,6 +266,29 @@ async fn a_full_queue_refuses_and_tells_what_it_lost() {
     let lost: u64 = recovered(&disk).iter().map(|found| found.lost_records).sum();
     assert_eq!(lost, refused as u64);
     assert_eq!(check(&disk).problems, []);
+}
+
+#[tokio::test]
+async fn checkpoints_are_copied_again_when_their_place_is_back() {
+    let folder = super::folder("copies");
+    let copy = folder.join("checkpoints");
+    std::os::unix::fs::symlink("/dev/full", &copy).unwrap();
+    let disk = Disk::default();
+    let checkpoint_copy = Some(CheckpointCopy::File(copy.clone()));
+    let journal = open(&disk, Settings { checkpoint_records: 1, checkpoint_copy, ..settings() }).unwrap();
+    let health = journal.health();
+    eventually("a copy has failed", async || {
+        journal.intent(intent("r", "a", "swedencentral")).await.unwrap().outcome(served());
+        health().failed_copies > 0
+    })
+    .await;
+    std::fs::remove_file(&copy).unwrap();
+    journal.close().await;
+    let trust = Trust { keys: vec![], checkpoints: std::fs::read(&copy).unwrap() };
+    let findings = verify(&disk, &trust).unwrap();
+    assert_eq!(findings.problems, [], "calls never waited for the copy");
+    assert!(findings.compared > 0 && findings.closed, "{findings:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test]

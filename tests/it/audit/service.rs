@@ -107,6 +107,9 @@ async fn a_rescued_call_has_two_attempts_and_each_its_end() {
     assert_eq!(permitted, ["swedencentral", "francecentral"]);
     assert_eq!(failed.failure.as_ref().unwrap().as_str(), "server_error");
     assert_eq!(served.reported_region.as_ref().unwrap().as_str(), "FRANCECENTRAL", "as Azure wrote it");
+    assert_eq!(first.standing.as_ref().unwrap().as_str(), "serving");
+    assert!(first.call.request_bytes > 0 && first.call.request_mac.is_none(), "no key, no MAC");
+    assert!(failed.response_id.is_none() && served.response_id.is_some());
     assert!(served.output_tokens > 0 && served.first_content_us.is_some() && served.model_version.is_some());
     assert!(recorded.events().iter().any(|event| matches!(event, Event::Admit(_))));
 }
@@ -251,6 +254,8 @@ async fn without_a_record_nothing_is_sent_and_it_heals_by_itself() {
         eventually("it heals", async || client.complete(hi()).await.is_ok()).await;
         eventually("load balancers are told", async || ready().await).await;
     }
+    let health = recorded.journal.health()();
+    assert!(health.writable && health.failures >= 3 && health.unrecorded_attempts >= 30, "{health:?}");
     let sent = recorded.service.upstream.seen().len();
     assert_eq!(recorded.told().await, vec!["swedencentral route served"; sent]);
 }
@@ -275,6 +280,23 @@ async fn a_journal_that_never_answers_is_not_waited_for_longer_than_a_quarter_of
     recorded.disk.hold_syncs(false);
     assert_eq!(recorded.told().await, ["swedencentral route not_sent"]);
     assert_eq!(recorded.service.upstream.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn alarms_are_noted() {
+    let upstream = Scripted::default().with("swedencentral", [Line::Fails(FailureKind::Unauthorized)]);
+    let recorded = Recorded::start(upstream, Wanted::default()).await;
+    recorded.service.inference().await.complete(hi()).await.unwrap();
+    let noted = || {
+        recorded.events().into_iter().find_map(|event| match event {
+            Event::Alarm(alarm) => Some(alarm),
+            _ => None,
+        })
+    };
+    eventually("the alarm is in the journal", async || noted().is_some()).await;
+    let alarm = noted().unwrap();
+    assert_eq!((alarm.kind.as_str(), alarm.region.as_str(), alarm.over), ("misconfigured", "swedencentral", false));
+    assert!(alarm.meaning.unwrap().as_str().starts_with("Azure refuses the service's credentials"));
 }
 
 #[tokio::test]

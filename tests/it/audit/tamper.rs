@@ -101,39 +101,67 @@ async fn every_removed_record_is_found_where_it_was() {
     }
 }
 
+/// Every record of every file with its place: file, line, byte, and its position.
+fn places(files: &Files) -> Vec<(String, u64, u64, u64)> {
+    let mut all = Vec::new();
+    for (name, bytes) in files {
+        let mut offset = 0;
+        for (at, line) in lines(bytes).iter().enumerate() {
+            let record: serde_json::Value = serde_json::from_slice(&line[65..]).unwrap();
+            all.push((name.clone(), at as u64 + 1, offset, record["seq"].as_u64().unwrap()));
+            offset += line.len() as u64;
+        }
+    }
+    all
+}
+
 #[tokio::test]
-async fn swapped_and_repeated_records_are_found() {
-    let (files, _) = sample("swap").await;
-    for (name, bytes) in &files {
-        let all = lines(bytes);
-        for one in 0..all.len() {
-            for other in one..all.len() {
-                let mut changed = files.clone();
-                let mut moved = all.clone();
-                if one == other {
-                    moved.insert(one, all[one].clone());
-                } else {
-                    moved.swap(one, other);
-                }
-                changed.insert(name.clone(), moved.concat());
-                let problems = check(&changed, b"").problems;
-                let line = if one == other { one + 2 } else { one + 1 };
-                let found = problems.first().unwrap_or_else(|| panic!("{name}: {one} and {other} swapped unseen"));
-                let next = problems.iter().all(|problem| problem.segment != *name);
-                assert!(next || (&found.segment, found.line) == (name, line as u64), "{one} {other}: {problems:?}");
+async fn swapped_and_repeated_records_are_found_where_they_are() {
+    let (files, copies) = sample("swap").await;
+    let places = places(&files);
+    let line_of = |(name, line, ..): &(String, u64, u64, u64)| lines(&files[name])[*line as usize - 1].clone();
+    for (at, one) in places.iter().enumerate() {
+        for other in &places[at..] {
+            let (first, second) = (line_of(one), line_of(other));
+            let mut changed: BTreeMap<&String, Vec<Vec<u8>>> =
+                files.iter().map(|(name, bytes)| (name, lines(bytes))).collect();
+            if one == other {
+                changed.get_mut(&one.0).unwrap().insert(one.1 as usize, first);
+            } else {
+                changed.get_mut(&one.0).unwrap()[one.1 as usize - 1] = second;
+                changed.get_mut(&other.0).unwrap()[other.1 as usize - 1] = first;
             }
+            let changed: Files = changed.into_iter().map(|(name, lines)| (name.clone(), lines.concat())).collect();
+            let problems = check(&changed, &copies).problems;
+            let found = problems.first().unwrap_or_else(|| panic!("{one:?} and {other:?} were exchanged unseen"));
+            let line = if one == other { one.1 + 1 } else { one.1 };
+            assert_eq!((&found.segment, found.line), (&one.0, line), "{one:?} {other:?}: {problems:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn every_cut_is_found() {
+async fn every_cut_is_found_where_it_is() {
     let (files, copies) = sample("cut").await;
+    let places = places(&files);
+    let last = files.keys().next_back().unwrap();
     for (name, bytes) in &files {
+        let last_seq = places.iter().filter(|place| place.0 == *name).map(|place| place.3).max().unwrap();
         for length in 0..bytes.len() {
             let mut changed = files.clone();
             changed.get_mut(name).unwrap().truncate(length);
-            assert_ne!(check(&changed, &copies).problems, [], "{name} was cut to {length} bytes unseen");
+            let problems = check(&changed, &copies).problems;
+            let found = problems.first().unwrap_or_else(|| panic!("{name} was cut to {length} bytes unseen"));
+            let cut = places.iter().rfind(|(file, _, offset, _)| file == name && *offset <= length as u64).unwrap();
+            if cut.2 < length as u64 {
+                assert_eq!((&found.segment, found.line, found.offset), (name, cut.1, cut.2), "{length}: {problems:?}");
+                assert_eq!(found.kind, ProblemKind::Torn, "{length}: {problems:?}");
+            } else if name == last {
+                // Nothing but the copies knows that there was more.
+                assert!(matches!(found.kind, ProblemKind::CutShort { .. }), "{length}: {problems:?}");
+            } else {
+                assert_eq!(found.kind, ProblemKind::Missing { from: cut.3, to: last_seq }, "{length}: {problems:?}");
+            }
         }
         let mut changed = files.clone();
         changed.remove(name);

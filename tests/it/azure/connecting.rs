@@ -8,6 +8,7 @@ use std::{
 
 use sealane::{
     azure::{Azure, BuildError, ResourceSettings, ResponseBounds},
+    secret::{Form, Secret},
     upstream::Upstream as _,
 };
 use sealane_core::domain::ConnectFailure;
@@ -137,7 +138,7 @@ fn addresses_that_are_never_called() {
 
 #[test]
 fn a_key_that_is_no_header_value_is_refused_and_not_printed() {
-    let credential = sealane::azure::Credential::ApiKey("secret\nkey".to_owned().into());
+    let credential = sealane::azure::Credential::ApiKey(Secret::fixed("secret\nkey", Form::Text).unwrap());
     let error = build(ResourceSettings { credential, ..at("https://r.openai.azure.com") }).unwrap_err();
     assert!(matches!(error, BuildError::Credential { .. }));
     assert!(!format!("{error} {error:?}").contains("secret"));

@@ -11,6 +11,7 @@ async fn a_whole_stream_event_by_event() {
         model: "gpt-4o-2024-11-20".into(),
         created: 1,
         system_fingerprint: None,
+        service_tier: None,
     };
     let usage = Usage { input_tokens: 3, output_tokens: 1, total_tokens: 4, ..Usage::default() };
     let expected = [

@@ -75,11 +75,18 @@ impl Recording {
 
 fn graded(category: &'static str, severity: Severity) -> ContentFilterVerdict {
     let filtered = severity > Severity::Safe;
-    ContentFilterVerdict { category: category.into(), filtered, detected: None, severity: Some(severity) }
+    ContentFilterVerdict {
+        category: category.into(),
+        filtered,
+        detected: None,
+        severity: Some(severity),
+        grounds: None,
+    }
 }
 
 fn detection(category: &'static str) -> ContentFilterVerdict {
-    ContentFilterVerdict { category: category.into(), filtered: false, detected: Some(false), severity: None }
+    let category = category.into();
+    ContentFilterVerdict { category, detected: Some(false), ..ContentFilterVerdict::default() }
 }
 
 /// Safe in the four graded categories, and nothing found by these detectors; by name.
@@ -102,6 +109,7 @@ fn header(response_id: &str, model: &str, created: i64, system_fingerprint: Opti
         model: model.into(),
         created,
         system_fingerprint: system_fingerprint.map(Into::into),
+        service_tier: None,
     }
 }
 
@@ -113,6 +121,7 @@ fn choice(text: &str, filter: ContentFilterResults) -> Choice {
         finish_reason: FinishReason::Stop,
         filter,
         logprobs: None,
+        url_citations: vec![],
     }
 }
 
@@ -186,7 +195,7 @@ async fn a_unary_answer_with_the_filters_off() {
             ContentFilterResults::default(),
         )],
         usage: usage(8, 271, 192),
-        prompt_filter: prompt(ContentFilterResults::default()),
+        prompt_filter: vec![],
     };
     let ids = ["8f2cae43-720b-42c3-9ca7-44a99a6ca1b1", "c44b65e2-6f05-4899-abbe-9cfe79d74b26"];
     let told = evidence(Some("gpt-5-nano"), ids, [99, 99_998], Some([100, 100_000]));

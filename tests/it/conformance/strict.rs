@@ -69,7 +69,7 @@ impl Document {
         match value {
             Value::Object(members) => self.check_object(schema, members, pointer, found),
             Value::Array(items) => {
-                if schema["type"] != "array" && !is_free(schema) {
+                if schema["type"] != "array" && (schema.get("type").is_some() || !is_free(schema)) {
                     refuse("no array may stand here".to_owned());
                 }
                 let count = items.len() as u64;
@@ -86,14 +86,18 @@ impl Document {
         }
     }
 
-    /// Passes if one branch fits; otherwise tells what is wrong with the branch that fits best.
+    /// Passes if one branch fits; otherwise tells what is wrong with the branch that fits best: one that takes such a
+    /// value here, or an object with this tag, and has the least against what is in it.
     fn check_branches(&self, branches: &[Value], value: &Value, pointer: &str, found: &mut Vec<Violation>) {
         let tried = branches.iter().map(|branch| {
             let mut wrong = Vec::new();
             self.check(branch, value, pointer, &mut wrong);
             wrong
         });
-        found.extend(tried.min_by_key(Vec::len).unwrap_or_default());
+        let tags = ["", "/role", "/type"].map(|tag| format!("{pointer}{tag}"));
+        let is_another = |wrong: &Vec<Violation>| wrong.iter().any(|violation| tags.contains(&violation.pointer));
+        let worse = |wrong: &Vec<Violation>| (is_another(wrong), wrong.len());
+        found.extend(tried.min_by_key(worse).unwrap_or_default());
     }
 
     fn check_scalar(&self, schema: &Value, value: &Value, refuse: &mut impl FnMut(String)) {
@@ -256,7 +260,7 @@ fn what_it_refuses() {
         (json!({"stop": 1}), "/stop"),
         (json!({"bias": {"1": 0.5}}), "/bias/1"),
         (json!({"effort": "high"}), "/effort"),
-        (json!({"halt": [1]}), "/halt"),
+        (json!({"halt": [1]}), "/halt/*"),
         (json!({"halt": 1}), "/halt"),
         (json!({"messages": []}), "/messages"),
         (json!({"messages": [{"role": "robot"}]}), "/messages/*/role"),

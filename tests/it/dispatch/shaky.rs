@@ -194,7 +194,7 @@ impl Upstream for Shaky {
         }
         Ok(EmbedReply {
             model: "text-embedding-3-large".into(),
-            vectors: request.inputs.iter().map(|text| Vector::from_components([text.len() as f32])).collect(),
+            vectors: request.inputs.iter().map(|text| Vector::from_components([1.0, text.len() as f32])).collect(),
             usage: Usage { total_tokens: 8, ..Usage::default() },
             evidence: evidence(),
         })

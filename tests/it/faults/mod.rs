@@ -11,6 +11,8 @@
 //! | 29-31, 45 | `throttling` |
 //! | 49-51 | `callers`; row 50 takes a minute: `make faults` |
 //! | 10 (the region's process stops), 60, 61 | `processes` |
+//! | 57 | `audit::service::without_a_record_nothing_is_sent_and_it_heals_by_itself`; `full_disk` on a real one: `make faults` |
+//! | 55, 58 | `audit::kill`, `audit::tamper` |
 //! | 63 | `network`; `make faults` shows it with the kernel's netem too, where there is one and the right to use it |
 //! | 65 | `http2` |
 //! | 3 (return), 14 and 16 (two more ways to break) | `regions` |
@@ -27,6 +29,7 @@
 mod answers;
 mod callers;
 mod connecting;
+mod full_disk;
 mod http2;
 mod network;
 mod onset;

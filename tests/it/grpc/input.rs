@@ -120,6 +120,39 @@ fn unusable() -> Vec<(pb::CompleteRequest, Vec<&'static str>)> {
             chat(|r| r.response_format = json_schema("", "[1]")),
             vec!["response_format.json_schema.name", "response_format.json_schema.schema_json"],
         ),
+        (chat(|r| r.logit_bias = [(7, 0.5)].into()), vec!["logit_bias[7]"]),
+        (
+            chat(|r| {
+                let part = pb::content_part::Part::File(pb::FilePart::default());
+                r.messages[0].content.push(pb::ContentPart { part: Some(part) });
+            }),
+            vec![
+                "messages[0].content[1].file.inline",
+                "messages[0].content[1].file.mime_type",
+                "messages[0].content[1].file.name",
+            ],
+        ),
+        (
+            chat(|r| {
+                r.model = "thinker".into();
+                r.temperature = Some(0.0);
+                r.top_p = Some(0.5);
+                r.frequency_penalty = Some(0.5);
+                r.presence_penalty = Some(-2.0);
+                r.logprobs = true;
+                r.top_logprobs = Some(0);
+                r.logit_bias = [(7, 1.0)].into();
+            }),
+            vec![
+                "temperature",
+                "top_p",
+                "frequency_penalty",
+                "presence_penalty",
+                "logprobs",
+                "top_logprobs",
+                "logit_bias",
+            ],
+        ),
         (chat(|r| r.extra_params = extra("backdoor")), vec!["extra_params.backdoor"]),
         (
             chat(|r| {

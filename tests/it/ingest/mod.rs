@@ -1,8 +1,11 @@
 //! `EmbedStream`: any number of texts in, vectors out, each exactly once, whatever the regions do meanwhile.
 mod answers;
+mod caller;
+mod outages;
 mod poison;
+mod records;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use futures_util::stream;
 use sealane::grpc::pb::{
@@ -10,7 +13,7 @@ use sealane::grpc::pb::{
     inference_service_client::InferenceServiceClient,
 };
 use tokio::sync::mpsc;
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming, transport::Channel};
 
 use crate::support::world::World;
@@ -108,24 +111,11 @@ async fn ingest_chunks(world: &World, count: usize) -> Heard {
     ingest(world.inference(), std::iter::once(opening(open())).chain(chunks(count))).await.whole(count)
 }
 
-/// The same, a few at a time, so that there is a middle in which something can happen.
-async fn ingest_slowly(world: &World, count: usize, pause: Duration) -> Heard {
-    let messages = std::iter::once(opening(open())).chain(chunks(count));
-    let every = (count / 50).max(1);
-    let messages = tokio_stream::iter(messages.enumerate()).then(move |(at, message)| async move {
-        if at % every == 0 {
-            tokio::time::sleep(pause).await;
-        }
-        message
-    });
-    let events = world.inference().embed_stream(messages).await.unwrap().into_inner();
-    Heard::default().listen(events).await.whole(count)
-}
-
 /// An ingestion whose test says what comes when.
 struct Talk {
     say: Option<mpsc::Sender<pb::EmbedStreamRequest>>,
-    events: Streaming<pb::EmbedStreamResponse>,
+    /// `None` once somebody else listens.
+    events: Option<Streaming<pb::EmbedStreamResponse>>,
 }
 
 impl Talk {
@@ -139,11 +129,11 @@ impl Talk {
         request: Request<()>,
         open: pb::EmbedStreamOpen,
     ) -> Self {
-        let (say, said) = mpsc::channel(1);
+        let (say, said) = mpsc::channel(64);
         // The reply is there before anything was said: callers may wait for it.
         let request = request.map(|()| ReceiverStream::new(said));
         let events = client.embed_stream(request).await.unwrap().into_inner();
-        let talk = Self { say: Some(say), events };
+        let talk = Self { say: Some(say), events: Some(events) };
         talk.say(opening(open)).await;
         talk
     }
@@ -156,8 +146,12 @@ impl Talk {
         self.say = None;
     }
 
+    fn take_events(&mut self) -> Streaming<pb::EmbedStreamResponse> {
+        self.events.take().unwrap()
+    }
+
     async fn answer(&mut self) -> pb::EmbedItemResult {
-        match self.events.message().await.unwrap().unwrap().event.unwrap() {
+        match self.events.as_mut().unwrap().message().await.unwrap().unwrap().event.unwrap() {
             Event::Result(result) => result,
             Event::Summary(summary) => panic!("an answer, not {summary:?}"),
         }
@@ -165,6 +159,6 @@ impl Talk {
 
     async fn rest(mut self) -> Heard {
         self.half_close();
-        Heard::default().listen(self.events).await
+        Heard::default().listen(self.take_events()).await
     }
 }

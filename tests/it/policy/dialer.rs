@@ -49,7 +49,7 @@ fn files_with(words: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_prober_of_the_router() {
+fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_router_and_by_parity() {
     let policy = "core/src/policy/mod.rs";
     let made: Vec<_> =
         lines().into_iter().filter(|(_, line)| line.contains("PermittedTarget {") && !line.contains("fn ")).collect();
@@ -66,28 +66,40 @@ fn a_permitted_target_is_made_in_one_place_and_a_test_calls_only_by_the_prober_o
     );
     assert_eq!(files_with(".mint("), [policy]);
     // One that serves a call would pass by the request's own wishes.
-    assert_eq!(files_with(".permit_test_call("), ["core/src/router/proving.rs"]);
-    // Every choice asks the call's policy, and what that has become since; `dispatch` asks what to journal.
+    // Parity makes test calls at an operator's word.
+    assert_eq!(files_with(".permit_test_call("), ["core/src/router/proving.rs", "src/cli/parity/mod.rs"]);
+    // Every choice asks the call's policy, and what that has become since; `dispatch` asks what to journal, and
+    // `passed_over` why a trace names another target.
     assert_eq!(
         files_with(".permit("),
-        ["core/src/router/choice.rs", "core/src/router/succession.rs", "src/dispatch/mod.rs"]
+        [
+            "core/src/router/choice.rs",
+            "core/src/router/passed_over.rs",
+            "core/src/router/succession.rs",
+            "src/dispatch/mod.rs"
+        ]
     );
 }
 
 #[test]
-fn only_the_dialer_and_the_control_plane_send_requests() {
-    assert_eq!(files_with(".send()"), ["src/azure/arm.rs", "src/azure/client.rs"]);
-    let senders: Vec<String> = lines()
-        .into_iter()
-        .filter(|(file, line)| file == "src/azure/client.rs" && line.contains(".send()"))
-        .map(|(_, line)| line)
-        .collect();
+fn only_the_dialer_the_control_plane_and_identities_send_requests() {
+    // The last one sends what proves us, to identity endpoints.
+    let senders = ["src/azure/arm.rs", "src/azure/client.rs", "src/azure/credential/transport.rs"];
+    assert_eq!(files_with(".send()"), senders);
+    let of_the_dialer = |what: &str| -> Vec<String> {
+        let lines = lines().into_iter().filter(|(file, line)| file == "src/azure/client.rs" && line.contains(what));
+        lines.map(|(_, line)| line).collect()
+    };
+    assert_eq!(of_the_dialer(".send()"), ["let response = timeout_at(until, asking.send()).await.map_err(silent)?;"]);
+    // It sends what carries a proof, at first or once more.
+    assert_eq!(of_the_dialer(" sent(").len(), 3, "{:?}", of_the_dialer(" sent("));
     // One for attempts, whose order names a permitted target; one for the models list, which carries no caller's data.
     assert_eq!(
-        senders,
+        of_the_dialer("proven("),
         [
-            "let sending = asking.header(ACCEPT, \"application/json\").send();",
-            "let sending = client.post(url).headers(headers).body(request.body).send();"
+            "let response = proven(asking, &resource.credentials.chat, until).await?;",
+            "let response = proven(asking, resource.proof(request.operation), until).await?;",
+            "async fn proven(asking: RequestBuilder, proof: &Proof, until: Instant) -> Result<Response, Failure> {",
         ]
     );
 }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use futures_util::StreamExt as _;
 use sealane::{
     azure::{Azure, Credential, PathStyle, ResourceSettings, ResponseBounds},
+    secret::{Form, Secret},
     upstream::{AttemptOrder, TraceContext, Upstream as _},
 };
 use sealane_core::{
@@ -28,7 +29,7 @@ pub fn settings(address: SocketAddr, path: PathStyle) -> ResourceSettings {
         endpoint: format!("http://{address}").parse().unwrap(),
         chat_path: path.clone(),
         embeddings_path: path,
-        credential: Credential::ApiKey(KEY.to_owned().into()),
+        credential: Credential::ApiKey(Secret::fixed(KEY, Form::Word).unwrap()),
         connect_timeout: Duration::from_secs(2),
     }
 }
@@ -66,7 +67,7 @@ pub fn order(deployment: &str, limits: AttemptLimits) -> AttemptOrder {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         version: None,
-        embedding_space: "".into(),
+        embedding_space: None,
         claims: Default::default(),
     });
     let target = Policy::unrestricted().permit(&target, &RoutingOptions::default()).unwrap();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use sealane::upstream::{AttemptOrder, ChatStream, TraceContext, Upstream};
+use sealane::upstream::{AttemptOrder, ChatStream, CredentialView, TraceContext, Upstream};
 use sealane_core::domain::{
     ChatEvent, ChatReply, ChatRequest, ContentFilterResults, Delta, EmbedReply, EmbedRequest, Evidence, Failure,
     FailureKind, FinishReason, Quota, ReplyAssembly, ReplyHeader, Silence, Usage, Vector,
@@ -134,6 +134,11 @@ async fn silence(limit: Duration, silence: Silence) -> Failure {
 }
 
 impl Upstream for Scripted {
+    fn credentials(&self) -> Vec<CredentialView> {
+        let left = Some(std::time::Duration::from_secs(1800));
+        vec![CredentialView { resource: "swedencentral".into(), problem: None, left }]
+    }
+
     async fn stream_chat(&self, order: &AttemptOrder, _request: &ChatRequest) -> Result<ChatStream, Failure> {
         let (line, open) = self.next(order);
         let limits = order.limits;

@@ -18,7 +18,7 @@ use sealane::{
     tls::TlsSettings,
 };
 use sealane_core::{
-    domain::{ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream},
+    domain::{EmbeddingSpace, ModelKind, ProcessingScope, Sku, Target, TargetId, UpstreamStream},
     policy::Policy,
     router::{Router, Routes, Testing, Thresholds},
 };
@@ -100,8 +100,15 @@ pub fn with_token<T>(token: &str, message: T) -> Request<T> {
 
 /// For tests that count what reaches a region: nothing does but callers' work.
 pub fn without_test_calls() -> Thresholds {
-    let testing = Testing { first: Duration::from_secs(24 * 3600), ..Testing::default() };
+    let never = Duration::from_secs(24 * 3600);
+    let testing = Testing { first: never, first_comparison: never, ..Testing::default() };
     Thresholds { testing, ..Thresholds::default() }
+}
+
+/// Of the scripted upstream's vectors.
+fn space() -> EmbeddingSpace {
+    let (model, version) = ("text-embedding-3-large".into(), Some("1".into()));
+    EmbeddingSpace { model, version, dimensions: 2, shortened: false }
 }
 
 /// `gpt-4o` and `text-embedding-3-large`, both in swedencentral first and francecentral second; `solo` only in
@@ -129,7 +136,7 @@ pub fn targets(upstream_stream: UpstreamStream) -> Vec<Target> {
         reasoning: false,
         upstream_stream,
         version: None,
-        embedding_space: if kind == chat { "".into() } else { "text-embedding-3-large/1/2".into() },
+        embedding_space: (kind != chat).then(|| Arc::new(space())),
         claims: Default::default(),
     };
     rows.into_iter().enumerate().map(target).collect()
@@ -153,6 +160,7 @@ impl Service {
             regions: vec!["swedencentral".into(), "francecentral".into()],
             image_uris: false,
             extra_params: vec![("gpt-4o".into(), vec!["service_tier".into()])],
+            reasoning_models: vec!["thinker".into()],
             max_response_bytes: wanted.max_response_bytes,
             longest_response_bytes: 64 << 20,
             config_revision: "test".into(),
@@ -170,6 +178,7 @@ impl Service {
             tls: wanted.tls,
             reflection: wanted.reflection,
             state_file: None,
+            reference_file: None,
             upstream_hold_down: wanted.upstream_hold_down,
             drain_delay: wanted.drain_delay,
             drain_grace: wanted.drain_grace,

@@ -163,8 +163,8 @@ pub(super) struct EmbeddingRequest<'a> {
 }
 
 impl<'a> EmbeddingRequest<'a> {
-    pub(super) fn new(request: &'a pb::EmbedRequest) -> Self {
-        Self { input: &request.inputs, encoding_format: "base64" }
+    pub(super) fn new(input: &'a [String]) -> Self {
+        Self { input, encoding_format: "base64" }
     }
 }
 
@@ -199,6 +199,23 @@ impl EmbeddingList<'_> {
             ..Default::default()
         })
     }
+}
+
+/// The messages that answer an ingestion of one batch.
+pub(super) fn answers(ids: Vec<String>, reply: pb::EmbedResponse) -> Vec<Result<pb::EmbedStreamResponse, Status>> {
+    use pb::{embed_item_result::Outcome, embed_stream_response::Event};
+    let summary = pb::EmbedSummary {
+        embedded_items: reply.embeddings.len() as i64,
+        usage: reply.usage,
+        dimensions: reply.dimensions,
+        ..Default::default()
+    };
+    let results = ids.into_iter().zip(reply.embeddings).map(|(id, embedding)| {
+        let outcome = Some(Outcome::Embedding(embedding));
+        Event::Result(pb::EmbedItemResult { id, outcome, ..Default::default() })
+    });
+    let events = results.chain([Event::Summary(summary)]);
+    events.map(|event| Ok(pb::EmbedStreamResponse { event: Some(event) })).collect()
 }
 
 impl From<Usage> for pb::Usage {

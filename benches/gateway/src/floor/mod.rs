@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming
 
 use self::azure::{ChatRequest, Chunk, Completion, EmbeddingList, EmbeddingRequest};
 use crate::{
-    pb::{self, complete_stream_response::Event, inference_service_server},
+    pb::{self, complete_stream_response::Event, embed_stream_request, inference_service_server},
     workload::Work,
 };
 
@@ -60,7 +60,7 @@ impl Upstreams {
         match work {
             Work::Paced => self.paced,
             Work::Idle => self.idle,
-            Work::Unary | Work::Assembled | Work::Flood | Work::Embed => self.plain,
+            Work::Unary | Work::Assembled | Work::Flood | Work::Embed | Work::EmbedStream => self.plain,
         }
     }
 }
@@ -88,6 +88,14 @@ impl Floor {
             return Err(Status::unavailable(format!("upstream answered {}", response.status())));
         }
         Ok(response.into_body())
+    }
+
+    async fn vectors(&self, model: &str, inputs: &[String]) -> Result<pb::EmbedResponse, Status> {
+        let body = serde_json::to_vec(&EmbeddingRequest::new(inputs)).map_err(unusable)?;
+        let body = self.send(model, "embeddings", body).await?;
+        let body = body.collect().await.map_err(unavailable)?.to_bytes();
+        let list: EmbeddingList<'_> = serde_json::from_slice(&body).map_err(unusable)?;
+        list.into_reply()
     }
 
     async fn stream(&self, request: &pb::CompleteRequest) -> Result<Chunks, Status> {
@@ -119,20 +127,30 @@ impl inference_service_server::InferenceService for Floor {
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let request = request.into_inner();
-        let body = serde_json::to_vec(&EmbeddingRequest::new(&request)).map_err(unusable)?;
-        let body = self.send(&request.model, "embeddings", body).await?;
-        let body = body.collect().await.map_err(unavailable)?.to_bytes();
-        let list: EmbeddingList<'_> = serde_json::from_slice(&body).map_err(unusable)?;
-        list.into_reply().map(Response::new)
+        self.vectors(&request.model, &request.inputs).await.map(Response::new)
     }
 
-    type EmbedStreamStream = futures_util::stream::Empty<Result<pb::EmbedStreamResponse, Status>>;
+    type EmbedStreamStream = futures_util::stream::Iter<std::vec::IntoIter<Result<pb::EmbedStreamResponse, Status>>>;
 
+    /// One batch, which leaves when the caller half-closes; nothing is in flight beside it.
     async fn embed_stream(
         &self,
-        _: Request<Streaming<pb::EmbedStreamRequest>>,
+        request: Request<Streaming<pb::EmbedStreamRequest>>,
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
-        Err(Status::unimplemented("not measured"))
+        let mut messages = request.into_inner();
+        let (mut model, mut ids, mut texts) = (String::new(), Vec::new(), Vec::new());
+        while let Some(message) = messages.message().await? {
+            match message.event {
+                Some(embed_stream_request::Event::Open(open)) => model = open.model,
+                Some(embed_stream_request::Event::Item(item)) => {
+                    ids.push(item.id);
+                    texts.push(item.text);
+                }
+                None => return Err(Status::invalid_argument("an empty message")),
+            }
+        }
+        let reply = self.vectors(&model, &texts).await?;
+        Ok(Response::new(futures_util::stream::iter(azure::answers(ids, reply))))
     }
 }
 

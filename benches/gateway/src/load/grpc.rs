@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{Tally, read_stamps, since_epoch};
-use crate::workload::{FLOOD_CHUNKS, Row, Work};
+use crate::workload::{FLOOD_CHUNKS, Row, VECTORS, Work};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -45,6 +45,8 @@ const CONNECTION_WINDOW: u32 = 512 * 1024 * 1024;
 const IDLE_STREAMS_PER_CONNECTION: usize = 100;
 /// First byte of a `CompleteStreamResponse` whose event is `end`: field 6, length-delimited.
 const END_EVENT: u8 = 6 << 3 | 2;
+/// First byte of an `EmbedStreamResponse` whose event is `summary`: field 2, length-delimited.
+const SUMMARY_EVENT: u8 = 2 << 3 | 2;
 
 pub(super) async fn run(to: SocketAddr, row: Row) -> Result<Tally> {
     let mut connection = Connection::open(to, row.work).await?;
@@ -278,9 +280,10 @@ impl Connection {
         if let Some(stream) = self.streams.remove(&id) {
             let whole = stream.messages > 0 && stream.missing == 0;
             // One message for each chunk, and what begins and ends the stream.
-            let ended = match self.work.is_stream() {
-                true => stream.event == Some(END_EVENT) && stream.messages > FLOOD_CHUNKS,
-                false => stream.messages == 1,
+            let ended = match self.work {
+                Work::EmbedStream => stream.event == Some(SUMMARY_EVENT) && stream.messages == VECTORS + 1,
+                work if work.is_stream() => stream.event == Some(END_EVENT) && stream.messages > FLOOD_CHUNKS,
+                _ => stream.messages == 1,
             };
             self.tally.count(self.work, stream.begun, stream.bytes, with_trailers && whole && ended);
         }

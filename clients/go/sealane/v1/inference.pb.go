@@ -446,7 +446,7 @@ func (x ToolChoice_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ToolChoice_Mode.Descriptor instead.
 func (ToolChoice_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{8, 0}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{10, 0}
 }
 
 // Severity of a graded category. May grow.
@@ -507,7 +507,7 @@ func (x ContentFilterVerdict_Severity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContentFilterVerdict_Severity.Descriptor instead.
 func (ContentFilterVerdict_Severity) EnumDescriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{17, 0}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{20, 0}
 }
 
 // Asks for one chat completion. Same fields as `CompleteStreamRequest`, number by number.
@@ -552,18 +552,22 @@ type CompleteRequest struct {
 	Logprobs bool `protobuf:"varint,18,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// Optional. 0 to 20 alternatives for each token; needs `logprobs`.
 	TopLogprobs *int32 `protobuf:"varint,19,opt,name=top_logprobs,json=topLogprobs,proto3,oneof" json:"top_logprobs,omitempty"`
-	// Optional. Token id to bias, -100 to 100.
+	// Optional. Token id to bias: whole numbers from -100 to 100.
 	LogitBias map[int32]float32 `protobuf:"bytes,20,rep,name=logit_bias,json=logitBias,proto3" json:"logit_bias,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"fixed32,2,opt,name=value"`
 	// Optional. Text that the answer is expected to repeat in large part; speeds up edits.
 	Prediction string `protobuf:"bytes,21,opt,name=prediction,proto3" json:"prediction,omitempty"`
-	// Optional. Up to 16 labels kept by Azure with a stored completion; keys to 64, values to 512 characters.
+	// Optional. Up to 16 labels kept by Azure with a stored completion (`store` in `extra_params`); keys to 64, values
+	// to 512 characters.
 	Metadata map[string]string `protobuf:"bytes,22,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Optional. Your end user's opaque id, passed to Azure's abuse monitoring. No personal data.
 	EndUserId string `protobuf:"bytes,23,opt,name=end_user_id,json=endUserId,proto3" json:"end_user_id,omitempty"`
 	// Optional. Further upstream parameters. Only names that the service's configuration allows; none by default.
-	ExtraParams   *structpb.Struct `protobuf:"bytes,24,opt,name=extra_params,json=extraParams,proto3" json:"extra_params,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExtraParams *structpb.Struct `protobuf:"bytes,24,opt,name=extra_params,json=extraParams,proto3" json:"extra_params,omitempty"`
+	// Optional. Who uses your application, for Microsoft Defender for Cloud. Azure's 2024-10-21 paths refuse it, v1
+	// takes it. Personal data: send only what your policy allows.
+	UserSecurityContext *UserSecurityContext `protobuf:"bytes,25,opt,name=user_security_context,json=userSecurityContext,proto3" json:"user_security_context,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *CompleteRequest) Reset() {
@@ -764,6 +768,13 @@ func (x *CompleteRequest) GetExtraParams() *structpb.Struct {
 	return nil
 }
 
+func (x *CompleteRequest) GetUserSecurityContext() *UserSecurityContext {
+	if x != nil {
+		return x.UserSecurityContext
+	}
+	return nil
+}
+
 // Asks for one streamed chat completion. The lint-clean twin of `CompleteRequest`: the same fields, number by
 // number, so one JSON body works for both calls.
 type CompleteStreamRequest struct {
@@ -807,18 +818,22 @@ type CompleteStreamRequest struct {
 	Logprobs bool `protobuf:"varint,18,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// Optional. 0 to 20 alternatives for each token; needs `logprobs`.
 	TopLogprobs *int32 `protobuf:"varint,19,opt,name=top_logprobs,json=topLogprobs,proto3,oneof" json:"top_logprobs,omitempty"`
-	// Optional. Token id to bias, -100 to 100.
+	// Optional. Token id to bias: whole numbers from -100 to 100.
 	LogitBias map[int32]float32 `protobuf:"bytes,20,rep,name=logit_bias,json=logitBias,proto3" json:"logit_bias,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"fixed32,2,opt,name=value"`
 	// Optional. Text that the answer is expected to repeat in large part; speeds up edits.
 	Prediction string `protobuf:"bytes,21,opt,name=prediction,proto3" json:"prediction,omitempty"`
-	// Optional. Up to 16 labels kept by Azure with a stored completion; keys to 64, values to 512 characters.
+	// Optional. Up to 16 labels kept by Azure with a stored completion (`store` in `extra_params`); keys to 64, values
+	// to 512 characters.
 	Metadata map[string]string `protobuf:"bytes,22,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Optional. Your end user's opaque id, passed to Azure's abuse monitoring. No personal data.
 	EndUserId string `protobuf:"bytes,23,opt,name=end_user_id,json=endUserId,proto3" json:"end_user_id,omitempty"`
 	// Optional. Further upstream parameters. Only names that the service's configuration allows; none by default.
-	ExtraParams   *structpb.Struct `protobuf:"bytes,24,opt,name=extra_params,json=extraParams,proto3" json:"extra_params,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExtraParams *structpb.Struct `protobuf:"bytes,24,opt,name=extra_params,json=extraParams,proto3" json:"extra_params,omitempty"`
+	// Optional. Who uses your application, for Microsoft Defender for Cloud. Azure's 2024-10-21 paths refuse it, v1
+	// takes it. Personal data: send only what your policy allows.
+	UserSecurityContext *UserSecurityContext `protobuf:"bytes,25,opt,name=user_security_context,json=userSecurityContext,proto3" json:"user_security_context,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *CompleteStreamRequest) Reset() {
@@ -1019,6 +1034,86 @@ func (x *CompleteStreamRequest) GetExtraParams() *structpb.Struct {
 	return nil
 }
 
+func (x *CompleteStreamRequest) GetUserSecurityContext() *UserSecurityContext {
+	if x != nil {
+		return x.UserSecurityContext
+	}
+	return nil
+}
+
+// Who uses the caller's application; Azure hands it to Microsoft Defender for Cloud with its alerts.
+type UserSecurityContext struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Optional. The application's name.
+	ApplicationName string `protobuf:"bytes,1,opt,name=application_name,json=applicationName,proto3" json:"application_name,omitempty"`
+	// Optional. The end user's Entra object id, or the application's own id of the user.
+	EndUserId string `protobuf:"bytes,2,opt,name=end_user_id,json=endUserId,proto3" json:"end_user_id,omitempty"`
+	// Optional. The end user's Entra tenant.
+	EndUserTenantId string `protobuf:"bytes,3,opt,name=end_user_tenant_id,json=endUserTenantId,proto3" json:"end_user_tenant_id,omitempty"`
+	// Optional. The end user's address, as text.
+	SourceIp      string `protobuf:"bytes,4,opt,name=source_ip,json=sourceIp,proto3" json:"source_ip,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSecurityContext) Reset() {
+	*x = UserSecurityContext{}
+	mi := &file_sealane_v1_inference_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSecurityContext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSecurityContext) ProtoMessage() {}
+
+func (x *UserSecurityContext) ProtoReflect() protoreflect.Message {
+	mi := &file_sealane_v1_inference_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSecurityContext.ProtoReflect.Descriptor instead.
+func (*UserSecurityContext) Descriptor() ([]byte, []int) {
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UserSecurityContext) GetApplicationName() string {
+	if x != nil {
+		return x.ApplicationName
+	}
+	return ""
+}
+
+func (x *UserSecurityContext) GetEndUserId() string {
+	if x != nil {
+		return x.EndUserId
+	}
+	return ""
+}
+
+func (x *UserSecurityContext) GetEndUserTenantId() string {
+	if x != nil {
+		return x.EndUserTenantId
+	}
+	return ""
+}
+
+func (x *UserSecurityContext) GetSourceIp() string {
+	if x != nil {
+		return x.SourceIp
+	}
+	return ""
+}
+
 // One turn of the conversation.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1038,7 +1133,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[2]
+	mi := &file_sealane_v1_inference_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1145,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[2]
+	mi := &file_sealane_v1_inference_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1158,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{2}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Message) GetRole() Role {
@@ -1111,6 +1206,7 @@ type ContentPart struct {
 	//	*ContentPart_Text
 	//	*ContentPart_Image
 	//	*ContentPart_Refusal
+	//	*ContentPart_File
 	Part          isContentPart_Part `protobuf_oneof:"part"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1118,7 +1214,7 @@ type ContentPart struct {
 
 func (x *ContentPart) Reset() {
 	*x = ContentPart{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[3]
+	mi := &file_sealane_v1_inference_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1226,7 @@ func (x *ContentPart) String() string {
 func (*ContentPart) ProtoMessage() {}
 
 func (x *ContentPart) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[3]
+	mi := &file_sealane_v1_inference_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1239,7 @@ func (x *ContentPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentPart.ProtoReflect.Descriptor instead.
 func (*ContentPart) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{3}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ContentPart) GetPart() isContentPart_Part {
@@ -1180,6 +1276,15 @@ func (x *ContentPart) GetRefusal() string {
 	return ""
 }
 
+func (x *ContentPart) GetFile() *FilePart {
+	if x != nil {
+		if x, ok := x.Part.(*ContentPart_File); ok {
+			return x.File
+		}
+	}
+	return nil
+}
+
 type isContentPart_Part interface {
 	isContentPart_Part()
 }
@@ -1199,11 +1304,18 @@ type ContentPart_Refusal struct {
 	Refusal string `protobuf:"bytes,3,opt,name=refusal,proto3,oneof"`
 }
 
+type ContentPart_File struct {
+	// A document; user messages only. Only some models take it.
+	File *FilePart `protobuf:"bytes,4,opt,name=file,proto3,oneof"`
+}
+
 func (*ContentPart_Text) isContentPart_Part() {}
 
 func (*ContentPart_Image) isContentPart_Part() {}
 
 func (*ContentPart_Refusal) isContentPart_Part() {}
+
+func (*ContentPart_File) isContentPart_Part() {}
 
 // A picture, by address or in place. At most 50 a request.
 type ImagePart struct {
@@ -1225,7 +1337,7 @@ type ImagePart struct {
 
 func (x *ImagePart) Reset() {
 	*x = ImagePart{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[4]
+	mi := &file_sealane_v1_inference_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1237,7 +1349,7 @@ func (x *ImagePart) String() string {
 func (*ImagePart) ProtoMessage() {}
 
 func (x *ImagePart) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[4]
+	mi := &file_sealane_v1_inference_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1250,7 +1362,7 @@ func (x *ImagePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImagePart.ProtoReflect.Descriptor instead.
 func (*ImagePart) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{4}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ImagePart) GetSource() isImagePart_Source {
@@ -1311,6 +1423,70 @@ func (*ImagePart_Uri) isImagePart_Source() {}
 
 func (*ImagePart_Inline) isImagePart_Source() {}
 
+// A document in place. Azure's file ids are not taken: a file lives in one resource, and would bind the call to it.
+type FilePart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. The document's bytes.
+	Inline []byte `protobuf:"bytes,1,opt,name=inline,proto3" json:"inline,omitempty"`
+	// Required. `application/pdf`.
+	MimeType string `protobuf:"bytes,2,opt,name=mime_type,json=mimeType,proto3" json:"mime_type,omitempty"`
+	// Required. Tells the model what it reads; 1 to 256 characters.
+	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilePart) Reset() {
+	*x = FilePart{}
+	mi := &file_sealane_v1_inference_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilePart) ProtoMessage() {}
+
+func (x *FilePart) ProtoReflect() protoreflect.Message {
+	mi := &file_sealane_v1_inference_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilePart.ProtoReflect.Descriptor instead.
+func (*FilePart) Descriptor() ([]byte, []int) {
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FilePart) GetInline() []byte {
+	if x != nil {
+		return x.Inline
+	}
+	return nil
+}
+
+func (x *FilePart) GetMimeType() string {
+	if x != nil {
+		return x.MimeType
+	}
+	return ""
+}
+
+func (x *FilePart) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // A tool call that the model asked for.
 type ToolCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1326,7 +1502,7 @@ type ToolCall struct {
 
 func (x *ToolCall) Reset() {
 	*x = ToolCall{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[5]
+	mi := &file_sealane_v1_inference_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1514,7 @@ func (x *ToolCall) String() string {
 func (*ToolCall) ProtoMessage() {}
 
 func (x *ToolCall) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[5]
+	mi := &file_sealane_v1_inference_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1527,7 @@ func (x *ToolCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCall.ProtoReflect.Descriptor instead.
 func (*ToolCall) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{5}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ToolCall) GetId() string {
@@ -1390,7 +1566,7 @@ type Tool struct {
 
 func (x *Tool) Reset() {
 	*x = Tool{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[6]
+	mi := &file_sealane_v1_inference_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1402,7 +1578,7 @@ func (x *Tool) String() string {
 func (*Tool) ProtoMessage() {}
 
 func (x *Tool) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[6]
+	mi := &file_sealane_v1_inference_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1415,7 +1591,7 @@ func (x *Tool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tool.ProtoReflect.Descriptor instead.
 func (*Tool) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{6}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Tool) GetTool() isTool_Tool {
@@ -1462,7 +1638,7 @@ type FunctionTool struct {
 
 func (x *FunctionTool) Reset() {
 	*x = FunctionTool{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[7]
+	mi := &file_sealane_v1_inference_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1650,7 @@ func (x *FunctionTool) String() string {
 func (*FunctionTool) ProtoMessage() {}
 
 func (x *FunctionTool) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[7]
+	mi := &file_sealane_v1_inference_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1663,7 @@ func (x *FunctionTool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FunctionTool.ProtoReflect.Descriptor instead.
 func (*FunctionTool) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{7}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FunctionTool) GetName() string {
@@ -1534,7 +1710,7 @@ type ToolChoice struct {
 
 func (x *ToolChoice) Reset() {
 	*x = ToolChoice{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[8]
+	mi := &file_sealane_v1_inference_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1722,7 @@ func (x *ToolChoice) String() string {
 func (*ToolChoice) ProtoMessage() {}
 
 func (x *ToolChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[8]
+	mi := &file_sealane_v1_inference_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1735,7 @@ func (x *ToolChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
 func (*ToolChoice) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{8}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ToolChoice) GetChoice() isToolChoice_Choice {
@@ -1622,7 +1798,7 @@ type ResponseFormat struct {
 
 func (x *ResponseFormat) Reset() {
 	*x = ResponseFormat{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[9]
+	mi := &file_sealane_v1_inference_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1810,7 @@ func (x *ResponseFormat) String() string {
 func (*ResponseFormat) ProtoMessage() {}
 
 func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[9]
+	mi := &file_sealane_v1_inference_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1823,7 @@ func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseFormat.ProtoReflect.Descriptor instead.
 func (*ResponseFormat) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{9}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResponseFormat) GetFormat() isResponseFormat_Format {
@@ -1718,7 +1894,7 @@ type TextFormat struct {
 
 func (x *TextFormat) Reset() {
 	*x = TextFormat{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[10]
+	mi := &file_sealane_v1_inference_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1906,7 @@ func (x *TextFormat) String() string {
 func (*TextFormat) ProtoMessage() {}
 
 func (x *TextFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[10]
+	mi := &file_sealane_v1_inference_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1919,7 @@ func (x *TextFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TextFormat.ProtoReflect.Descriptor instead.
 func (*TextFormat) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{10}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{12}
 }
 
 // Some JSON object.
@@ -1755,7 +1931,7 @@ type JsonObjectFormat struct {
 
 func (x *JsonObjectFormat) Reset() {
 	*x = JsonObjectFormat{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[11]
+	mi := &file_sealane_v1_inference_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1767,7 +1943,7 @@ func (x *JsonObjectFormat) String() string {
 func (*JsonObjectFormat) ProtoMessage() {}
 
 func (x *JsonObjectFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[11]
+	mi := &file_sealane_v1_inference_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1780,7 +1956,7 @@ func (x *JsonObjectFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JsonObjectFormat.ProtoReflect.Descriptor instead.
 func (*JsonObjectFormat) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{11}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{13}
 }
 
 // JSON that follows a schema.
@@ -1800,7 +1976,7 @@ type JsonSchemaFormat struct {
 
 func (x *JsonSchemaFormat) Reset() {
 	*x = JsonSchemaFormat{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[12]
+	mi := &file_sealane_v1_inference_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1988,7 @@ func (x *JsonSchemaFormat) String() string {
 func (*JsonSchemaFormat) ProtoMessage() {}
 
 func (x *JsonSchemaFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[12]
+	mi := &file_sealane_v1_inference_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +2001,7 @@ func (x *JsonSchemaFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JsonSchemaFormat.ProtoReflect.Descriptor instead.
 func (*JsonSchemaFormat) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{12}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JsonSchemaFormat) GetName() string {
@@ -1875,13 +2051,15 @@ type CompleteResponse struct {
 	SystemFingerprint string `protobuf:"bytes,7,opt,name=system_fingerprint,json=systemFingerprint,proto3" json:"system_fingerprint,omitempty"`
 	// What the content filter said of the prompt.
 	PromptFilterResults []*PromptFilterResult `protobuf:"bytes,8,rep,name=prompt_filter_results,json=promptFilterResults,proto3" json:"prompt_filter_results,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// The tier that served the call, such as `default` or `priority`; empty if Azure stated none.
+	ServiceTier   string `protobuf:"bytes,9,opt,name=service_tier,json=serviceTier,proto3" json:"service_tier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CompleteResponse) Reset() {
 	*x = CompleteResponse{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[13]
+	mi := &file_sealane_v1_inference_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +2071,7 @@ func (x *CompleteResponse) String() string {
 func (*CompleteResponse) ProtoMessage() {}
 
 func (x *CompleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[13]
+	mi := &file_sealane_v1_inference_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +2084,7 @@ func (x *CompleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteResponse.ProtoReflect.Descriptor instead.
 func (*CompleteResponse) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{13}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CompleteResponse) GetResponseId() string {
@@ -1965,6 +2143,13 @@ func (x *CompleteResponse) GetPromptFilterResults() []*PromptFilterResult {
 	return nil
 }
 
+func (x *CompleteResponse) GetServiceTier() string {
+	if x != nil {
+		return x.ServiceTier
+	}
+	return ""
+}
+
 // One answer.
 type Choice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1977,14 +2162,16 @@ type Choice struct {
 	// What the content filter said of this answer.
 	FilterResults *ContentFilterResults `protobuf:"bytes,4,opt,name=filter_results,json=filterResults,proto3" json:"filter_results,omitempty"`
 	// Only with `logprobs`.
-	Logprobs      *LogProbs `protobuf:"bytes,5,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	Logprobs *LogProbs `protobuf:"bytes,5,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// Sources in the web that the answer cites; models without web search give none.
+	UrlCitations  []*UrlCitation `protobuf:"bytes,6,rep,name=url_citations,json=urlCitations,proto3" json:"url_citations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Choice) Reset() {
 	*x = Choice{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[14]
+	mi := &file_sealane_v1_inference_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2183,7 @@ func (x *Choice) String() string {
 func (*Choice) ProtoMessage() {}
 
 func (x *Choice) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[14]
+	mi := &file_sealane_v1_inference_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2196,7 @@ func (x *Choice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Choice.ProtoReflect.Descriptor instead.
 func (*Choice) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{14}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Choice) GetIndex() int32 {
@@ -2047,6 +2234,86 @@ func (x *Choice) GetLogprobs() *LogProbs {
 	return nil
 }
 
+func (x *Choice) GetUrlCitations() []*UrlCitation {
+	if x != nil {
+		return x.UrlCitations
+	}
+	return nil
+}
+
+// A source in the web that an answer cites.
+type UrlCitation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the source.
+	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
+	// Title of the source.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// First character of the answer that it stands behind.
+	StartIndex int32 `protobuf:"varint,3,opt,name=start_index,json=startIndex,proto3" json:"start_index,omitempty"`
+	// One past the last character.
+	EndIndex      int32 `protobuf:"varint,4,opt,name=end_index,json=endIndex,proto3" json:"end_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UrlCitation) Reset() {
+	*x = UrlCitation{}
+	mi := &file_sealane_v1_inference_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UrlCitation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UrlCitation) ProtoMessage() {}
+
+func (x *UrlCitation) ProtoReflect() protoreflect.Message {
+	mi := &file_sealane_v1_inference_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UrlCitation.ProtoReflect.Descriptor instead.
+func (*UrlCitation) Descriptor() ([]byte, []int) {
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UrlCitation) GetUri() string {
+	if x != nil {
+		return x.Uri
+	}
+	return ""
+}
+
+func (x *UrlCitation) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *UrlCitation) GetStartIndex() int32 {
+	if x != nil {
+		return x.StartIndex
+	}
+	return 0
+}
+
+func (x *UrlCitation) GetEndIndex() int32 {
+	if x != nil {
+		return x.EndIndex
+	}
+	return 0
+}
+
 // What the content filter said of one prompt.
 type PromptFilterResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2060,7 +2327,7 @@ type PromptFilterResult struct {
 
 func (x *PromptFilterResult) Reset() {
 	*x = PromptFilterResult{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[15]
+	mi := &file_sealane_v1_inference_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2339,7 @@ func (x *PromptFilterResult) String() string {
 func (*PromptFilterResult) ProtoMessage() {}
 
 func (x *PromptFilterResult) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[15]
+	mi := &file_sealane_v1_inference_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2352,7 @@ func (x *PromptFilterResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromptFilterResult.ProtoReflect.Descriptor instead.
 func (*PromptFilterResult) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{15}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PromptFilterResult) GetPromptIndex() int32 {
@@ -2115,7 +2382,7 @@ type ContentFilterResults struct {
 
 func (x *ContentFilterResults) Reset() {
 	*x = ContentFilterResults{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[16]
+	mi := &file_sealane_v1_inference_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2394,7 @@ func (x *ContentFilterResults) String() string {
 func (*ContentFilterResults) ProtoMessage() {}
 
 func (x *ContentFilterResults) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[16]
+	mi := &file_sealane_v1_inference_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2407,7 @@ func (x *ContentFilterResults) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentFilterResults.ProtoReflect.Descriptor instead.
 func (*ContentFilterResults) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{16}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ContentFilterResults) GetVerdicts() []*ContentFilterVerdict {
@@ -2167,14 +2434,18 @@ type ContentFilterVerdict struct {
 	// Detection categories only: found.
 	Detected bool `protobuf:"varint,3,opt,name=detected,proto3" json:"detected,omitempty"`
 	// Graded categories only.
-	Severity      ContentFilterVerdict_Severity `protobuf:"varint,4,opt,name=severity,proto3,enum=sealane.v1.ContentFilterVerdict_Severity" json:"severity,omitempty"`
+	Severity ContentFilterVerdict_Severity `protobuf:"varint,4,opt,name=severity,proto3,enum=sealane.v1.ContentFilterVerdict_Severity" json:"severity,omitempty"`
+	// `protected_material_code` only: where the code was found.
+	Citation *CodeCitation `protobuf:"bytes,5,opt,name=citation,proto3" json:"citation,omitempty"`
+	// What the verdict rests on: blocklists, topics, sub-categories or passages.
+	Details       []*ContentFilterDetail `protobuf:"bytes,6,rep,name=details,proto3" json:"details,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ContentFilterVerdict) Reset() {
 	*x = ContentFilterVerdict{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[17]
+	mi := &file_sealane_v1_inference_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2457,7 @@ func (x *ContentFilterVerdict) String() string {
 func (*ContentFilterVerdict) ProtoMessage() {}
 
 func (x *ContentFilterVerdict) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[17]
+	mi := &file_sealane_v1_inference_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2470,7 @@ func (x *ContentFilterVerdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContentFilterVerdict.ProtoReflect.Descriptor instead.
 func (*ContentFilterVerdict) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{17}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ContentFilterVerdict) GetCategory() string {
@@ -2230,6 +2501,166 @@ func (x *ContentFilterVerdict) GetSeverity() ContentFilterVerdict_Severity {
 	return ContentFilterVerdict_SEVERITY_UNSPECIFIED
 }
 
+func (x *ContentFilterVerdict) GetCitation() *CodeCitation {
+	if x != nil {
+		return x.Citation
+	}
+	return nil
+}
+
+func (x *ContentFilterVerdict) GetDetails() []*ContentFilterDetail {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+// Where code of an answer is published.
+type CodeCitation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Address of the repository.
+	Uri string `protobuf:"bytes,1,opt,name=uri,proto3" json:"uri,omitempty"`
+	// Its licence as Azure names it.
+	License       string `protobuf:"bytes,2,opt,name=license,proto3" json:"license,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeCitation) Reset() {
+	*x = CodeCitation{}
+	mi := &file_sealane_v1_inference_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeCitation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeCitation) ProtoMessage() {}
+
+func (x *CodeCitation) ProtoReflect() protoreflect.Message {
+	mi := &file_sealane_v1_inference_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeCitation.ProtoReflect.Descriptor instead.
+func (*CodeCitation) Descriptor() ([]byte, []int) {
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CodeCitation) GetUri() string {
+	if x != nil {
+		return x.Uri
+	}
+	return ""
+}
+
+func (x *CodeCitation) GetLicense() string {
+	if x != nil {
+		return x.License
+	}
+	return ""
+}
+
+// One ground of a verdict.
+type ContentFilterDetail struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the blocklist, topic or sub-category; empty for a passage.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The text was withheld for it.
+	Filtered bool `protobuf:"varint,2,opt,name=filtered,proto3" json:"filtered,omitempty"`
+	// Found.
+	Detected bool `protobuf:"varint,3,opt,name=detected,proto3" json:"detected,omitempty"`
+	// Replaced in the text.
+	Redacted bool `protobuf:"varint,4,opt,name=redacted,proto3" json:"redacted,omitempty"`
+	// Passages only: the first character.
+	StartOffset int32 `protobuf:"varint,5,opt,name=start_offset,json=startOffset,proto3" json:"start_offset,omitempty"`
+	// Passages only: one past the last character.
+	EndOffset     int32 `protobuf:"varint,6,opt,name=end_offset,json=endOffset,proto3" json:"end_offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContentFilterDetail) Reset() {
+	*x = ContentFilterDetail{}
+	mi := &file_sealane_v1_inference_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContentFilterDetail) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContentFilterDetail) ProtoMessage() {}
+
+func (x *ContentFilterDetail) ProtoReflect() protoreflect.Message {
+	mi := &file_sealane_v1_inference_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContentFilterDetail.ProtoReflect.Descriptor instead.
+func (*ContentFilterDetail) Descriptor() ([]byte, []int) {
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ContentFilterDetail) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ContentFilterDetail) GetFiltered() bool {
+	if x != nil {
+		return x.Filtered
+	}
+	return false
+}
+
+func (x *ContentFilterDetail) GetDetected() bool {
+	if x != nil {
+		return x.Detected
+	}
+	return false
+}
+
+func (x *ContentFilterDetail) GetRedacted() bool {
+	if x != nil {
+		return x.Redacted
+	}
+	return false
+}
+
+func (x *ContentFilterDetail) GetStartOffset() int32 {
+	if x != nil {
+		return x.StartOffset
+	}
+	return 0
+}
+
+func (x *ContentFilterDetail) GetEndOffset() int32 {
+	if x != nil {
+		return x.EndOffset
+	}
+	return 0
+}
+
 // Log probabilities of the generated tokens.
 type LogProbs struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2243,7 +2674,7 @@ type LogProbs struct {
 
 func (x *LogProbs) Reset() {
 	*x = LogProbs{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[18]
+	mi := &file_sealane_v1_inference_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2686,7 @@ func (x *LogProbs) String() string {
 func (*LogProbs) ProtoMessage() {}
 
 func (x *LogProbs) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[18]
+	mi := &file_sealane_v1_inference_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2699,7 @@ func (x *LogProbs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogProbs.ProtoReflect.Descriptor instead.
 func (*LogProbs) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{18}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogProbs) GetContent() []*TokenLogProb {
@@ -2302,7 +2733,7 @@ type TokenLogProb struct {
 
 func (x *TokenLogProb) Reset() {
 	*x = TokenLogProb{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[19]
+	mi := &file_sealane_v1_inference_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2745,7 @@ func (x *TokenLogProb) String() string {
 func (*TokenLogProb) ProtoMessage() {}
 
 func (x *TokenLogProb) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[19]
+	mi := &file_sealane_v1_inference_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2758,7 @@ func (x *TokenLogProb) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenLogProb.ProtoReflect.Descriptor instead.
 func (*TokenLogProb) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{19}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TokenLogProb) GetToken() string {
@@ -2373,7 +2804,7 @@ type TokenAlternative struct {
 
 func (x *TokenAlternative) Reset() {
 	*x = TokenAlternative{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[20]
+	mi := &file_sealane_v1_inference_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2385,7 +2816,7 @@ func (x *TokenAlternative) String() string {
 func (*TokenAlternative) ProtoMessage() {}
 
 func (x *TokenAlternative) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[20]
+	mi := &file_sealane_v1_inference_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2398,7 +2829,7 @@ func (x *TokenAlternative) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenAlternative.ProtoReflect.Descriptor instead.
 func (*TokenAlternative) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{20}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TokenAlternative) GetToken() string {
@@ -2442,7 +2873,7 @@ type CompleteStreamResponse struct {
 
 func (x *CompleteStreamResponse) Reset() {
 	*x = CompleteStreamResponse{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[21]
+	mi := &file_sealane_v1_inference_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2454,7 +2885,7 @@ func (x *CompleteStreamResponse) String() string {
 func (*CompleteStreamResponse) ProtoMessage() {}
 
 func (x *CompleteStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[21]
+	mi := &file_sealane_v1_inference_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2467,7 +2898,7 @@ func (x *CompleteStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteStreamResponse.ProtoReflect.Descriptor instead.
 func (*CompleteStreamResponse) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{21}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CompleteStreamResponse) GetEvent() isCompleteStreamResponse_Event {
@@ -2592,13 +3023,15 @@ type StreamStart struct {
 	SystemFingerprint string `protobuf:"bytes,5,opt,name=system_fingerprint,json=systemFingerprint,proto3" json:"system_fingerprint,omitempty"`
 	// What the content filter said of the prompt.
 	PromptFilterResults []*PromptFilterResult `protobuf:"bytes,6,rep,name=prompt_filter_results,json=promptFilterResults,proto3" json:"prompt_filter_results,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// The tier that serves the call, such as `default` or `priority`; empty if Azure stated none.
+	ServiceTier   string `protobuf:"bytes,7,opt,name=service_tier,json=serviceTier,proto3" json:"service_tier,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamStart) Reset() {
 	*x = StreamStart{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[22]
+	mi := &file_sealane_v1_inference_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +3043,7 @@ func (x *StreamStart) String() string {
 func (*StreamStart) ProtoMessage() {}
 
 func (x *StreamStart) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[22]
+	mi := &file_sealane_v1_inference_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +3056,7 @@ func (x *StreamStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStart.ProtoReflect.Descriptor instead.
 func (*StreamStart) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{22}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StreamStart) GetResponseId() string {
@@ -2668,6 +3101,13 @@ func (x *StreamStart) GetPromptFilterResults() []*PromptFilterResult {
 	return nil
 }
 
+func (x *StreamStart) GetServiceTier() string {
+	if x != nil {
+		return x.ServiceTier
+	}
+	return ""
+}
+
 // A piece of one answer.
 type Delta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2683,13 +3123,15 @@ type Delta struct {
 	Logprobs *LogProbs `protobuf:"bytes,5,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	// Only if the content filter found something in this piece; what it said of the whole comes with `choice_finish`.
 	FilterResults *ContentFilterResults `protobuf:"bytes,6,opt,name=filter_results,json=filterResults,proto3" json:"filter_results,omitempty"`
+	// Sources in the web that the answer cites.
+	UrlCitations  []*UrlCitation `protobuf:"bytes,7,rep,name=url_citations,json=urlCitations,proto3" json:"url_citations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[23]
+	mi := &file_sealane_v1_inference_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +3143,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[23]
+	mi := &file_sealane_v1_inference_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +3156,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{23}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Delta) GetChoiceIndex() int32 {
@@ -2759,6 +3201,13 @@ func (x *Delta) GetFilterResults() *ContentFilterResults {
 	return nil
 }
 
+func (x *Delta) GetUrlCitations() []*UrlCitation {
+	if x != nil {
+		return x.UrlCitations
+	}
+	return nil
+}
+
 // A piece of a tool call.
 type ToolCallDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2776,7 +3225,7 @@ type ToolCallDelta struct {
 
 func (x *ToolCallDelta) Reset() {
 	*x = ToolCallDelta{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[24]
+	mi := &file_sealane_v1_inference_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +3237,7 @@ func (x *ToolCallDelta) String() string {
 func (*ToolCallDelta) ProtoMessage() {}
 
 func (x *ToolCallDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[24]
+	mi := &file_sealane_v1_inference_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +3250,7 @@ func (x *ToolCallDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCallDelta.ProtoReflect.Descriptor instead.
 func (*ToolCallDelta) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{24}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ToolCallDelta) GetIndex() int32 {
@@ -2847,7 +3296,7 @@ type ChoiceFinish struct {
 
 func (x *ChoiceFinish) Reset() {
 	*x = ChoiceFinish{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[25]
+	mi := &file_sealane_v1_inference_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2859,7 +3308,7 @@ func (x *ChoiceFinish) String() string {
 func (*ChoiceFinish) ProtoMessage() {}
 
 func (x *ChoiceFinish) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[25]
+	mi := &file_sealane_v1_inference_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2872,7 +3321,7 @@ func (x *ChoiceFinish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChoiceFinish.ProtoReflect.Descriptor instead.
 func (*ChoiceFinish) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{25}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ChoiceFinish) GetChoiceIndex() int32 {
@@ -2915,7 +3364,7 @@ type FilterAnnotation struct {
 
 func (x *FilterAnnotation) Reset() {
 	*x = FilterAnnotation{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[26]
+	mi := &file_sealane_v1_inference_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2927,7 +3376,7 @@ func (x *FilterAnnotation) String() string {
 func (*FilterAnnotation) ProtoMessage() {}
 
 func (x *FilterAnnotation) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[26]
+	mi := &file_sealane_v1_inference_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2940,7 +3389,7 @@ func (x *FilterAnnotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FilterAnnotation.ProtoReflect.Descriptor instead.
 func (*FilterAnnotation) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{26}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FilterAnnotation) GetChoiceIndex() int32 {
@@ -2991,7 +3440,7 @@ type Restarted struct {
 
 func (x *Restarted) Reset() {
 	*x = Restarted{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[27]
+	mi := &file_sealane_v1_inference_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3452,7 @@ func (x *Restarted) String() string {
 func (*Restarted) ProtoMessage() {}
 
 func (x *Restarted) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[27]
+	mi := &file_sealane_v1_inference_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3465,7 @@ func (x *Restarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restarted.ProtoReflect.Descriptor instead.
 func (*Restarted) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{27}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Restarted) GetFailedRegion() string {
@@ -3046,7 +3495,7 @@ type StreamEnd struct {
 
 func (x *StreamEnd) Reset() {
 	*x = StreamEnd{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[28]
+	mi := &file_sealane_v1_inference_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3507,7 @@ func (x *StreamEnd) String() string {
 func (*StreamEnd) ProtoMessage() {}
 
 func (x *StreamEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[28]
+	mi := &file_sealane_v1_inference_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +3520,7 @@ func (x *StreamEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamEnd.ProtoReflect.Descriptor instead.
 func (*StreamEnd) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{28}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StreamEnd) GetUsage() *Usage {
@@ -3109,7 +3558,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[29]
+	mi := &file_sealane_v1_inference_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3570,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[29]
+	mi := &file_sealane_v1_inference_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3583,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{29}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *EmbedRequest) GetModel() string {
@@ -3200,7 +3649,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[30]
+	mi := &file_sealane_v1_inference_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3212,7 +3661,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[30]
+	mi := &file_sealane_v1_inference_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3225,7 +3674,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{30}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *EmbedResponse) GetModel() string {
@@ -3285,7 +3734,7 @@ type Embedding struct {
 
 func (x *Embedding) Reset() {
 	*x = Embedding{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[31]
+	mi := &file_sealane_v1_inference_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3297,7 +3746,7 @@ func (x *Embedding) String() string {
 func (*Embedding) ProtoMessage() {}
 
 func (x *Embedding) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[31]
+	mi := &file_sealane_v1_inference_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3310,7 +3759,7 @@ func (x *Embedding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
 func (*Embedding) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{31}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Embedding) GetIndex() int32 {
@@ -3350,7 +3799,7 @@ type EmbedStreamRequest struct {
 
 func (x *EmbedStreamRequest) Reset() {
 	*x = EmbedStreamRequest{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[32]
+	mi := &file_sealane_v1_inference_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3811,7 @@ func (x *EmbedStreamRequest) String() string {
 func (*EmbedStreamRequest) ProtoMessage() {}
 
 func (x *EmbedStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[32]
+	mi := &file_sealane_v1_inference_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3824,7 @@ func (x *EmbedStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedStreamRequest.ProtoReflect.Descriptor instead.
 func (*EmbedStreamRequest) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{32}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *EmbedStreamRequest) GetEvent() isEmbedStreamRequest_Event {
@@ -3440,7 +3889,7 @@ type EmbedStreamOpen struct {
 
 func (x *EmbedStreamOpen) Reset() {
 	*x = EmbedStreamOpen{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[33]
+	mi := &file_sealane_v1_inference_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3452,7 +3901,7 @@ func (x *EmbedStreamOpen) String() string {
 func (*EmbedStreamOpen) ProtoMessage() {}
 
 func (x *EmbedStreamOpen) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[33]
+	mi := &file_sealane_v1_inference_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3465,7 +3914,7 @@ func (x *EmbedStreamOpen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedStreamOpen.ProtoReflect.Descriptor instead.
 func (*EmbedStreamOpen) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{33}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *EmbedStreamOpen) GetModel() string {
@@ -3516,7 +3965,7 @@ type EmbedItem struct {
 
 func (x *EmbedItem) Reset() {
 	*x = EmbedItem{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[34]
+	mi := &file_sealane_v1_inference_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3528,7 +3977,7 @@ func (x *EmbedItem) String() string {
 func (*EmbedItem) ProtoMessage() {}
 
 func (x *EmbedItem) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[34]
+	mi := &file_sealane_v1_inference_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3541,7 +3990,7 @@ func (x *EmbedItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedItem.ProtoReflect.Descriptor instead.
 func (*EmbedItem) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{34}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *EmbedItem) GetId() string {
@@ -3574,7 +4023,7 @@ type EmbedStreamResponse struct {
 
 func (x *EmbedStreamResponse) Reset() {
 	*x = EmbedStreamResponse{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[35]
+	mi := &file_sealane_v1_inference_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3586,7 +4035,7 @@ func (x *EmbedStreamResponse) String() string {
 func (*EmbedStreamResponse) ProtoMessage() {}
 
 func (x *EmbedStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[35]
+	mi := &file_sealane_v1_inference_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3599,7 +4048,7 @@ func (x *EmbedStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedStreamResponse.ProtoReflect.Descriptor instead.
 func (*EmbedStreamResponse) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{35}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *EmbedStreamResponse) GetEvent() isEmbedStreamResponse_Event {
@@ -3668,7 +4117,7 @@ type EmbedItemResult struct {
 
 func (x *EmbedItemResult) Reset() {
 	*x = EmbedItemResult{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[36]
+	mi := &file_sealane_v1_inference_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3680,7 +4129,7 @@ func (x *EmbedItemResult) String() string {
 func (*EmbedItemResult) ProtoMessage() {}
 
 func (x *EmbedItemResult) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[36]
+	mi := &file_sealane_v1_inference_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3693,7 +4142,7 @@ func (x *EmbedItemResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedItemResult.ProtoReflect.Descriptor instead.
 func (*EmbedItemResult) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{36}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *EmbedItemResult) GetId() string {
@@ -3773,7 +4222,7 @@ type EmbedItemError struct {
 
 func (x *EmbedItemError) Reset() {
 	*x = EmbedItemError{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[37]
+	mi := &file_sealane_v1_inference_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3785,7 +4234,7 @@ func (x *EmbedItemError) String() string {
 func (*EmbedItemError) ProtoMessage() {}
 
 func (x *EmbedItemError) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[37]
+	mi := &file_sealane_v1_inference_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3798,7 +4247,7 @@ func (x *EmbedItemError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedItemError.ProtoReflect.Descriptor instead.
 func (*EmbedItemError) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{37}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *EmbedItemError) GetReason() string {
@@ -3840,7 +4289,7 @@ type EmbedSummary struct {
 
 func (x *EmbedSummary) Reset() {
 	*x = EmbedSummary{}
-	mi := &file_sealane_v1_inference_proto_msgTypes[38]
+	mi := &file_sealane_v1_inference_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3852,7 +4301,7 @@ func (x *EmbedSummary) String() string {
 func (*EmbedSummary) ProtoMessage() {}
 
 func (x *EmbedSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_sealane_v1_inference_proto_msgTypes[38]
+	mi := &file_sealane_v1_inference_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3865,7 +4314,7 @@ func (x *EmbedSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedSummary.ProtoReflect.Descriptor instead.
 func (*EmbedSummary) Descriptor() ([]byte, []int) {
-	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{38}
+	return file_sealane_v1_inference_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *EmbedSummary) GetEmbeddedItems() int64 {
@@ -3929,7 +4378,7 @@ var File_sealane_v1_inference_proto protoreflect.FileDescriptor
 const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"\x1asealane/v1/inference.proto\x12\n" +
-	"sealane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17sealane/v1/common.proto\"\x8d\v\n" +
+	"sealane.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17sealane/v1/common.proto\"\xe2\v\n" +
 	"\x0fCompleteRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12/\n" +
 	"\bmessages\x18\x02 \x03(\v2\x13.sealane.v1.MessageR\bmessages\x12/\n" +
@@ -3959,7 +4408,8 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"prediction\x12E\n" +
 	"\bmetadata\x18\x16 \x03(\v2).sealane.v1.CompleteRequest.MetadataEntryR\bmetadata\x12\x1e\n" +
 	"\vend_user_id\x18\x17 \x01(\tR\tendUserId\x12:\n" +
-	"\fextra_params\x18\x18 \x01(\v2\x17.google.protobuf.StructR\vextraParams\x1a<\n" +
+	"\fextra_params\x18\x18 \x01(\v2\x17.google.protobuf.StructR\vextraParams\x12S\n" +
+	"\x15user_security_context\x18\x19 \x01(\v2\x1f.sealane.v1.UserSecurityContextR\x13userSecurityContext\x1a<\n" +
 	"\x0eLogitBiasEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x02R\x05value:\x028\x01\x1a;\n" +
@@ -3974,7 +4424,7 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\x11_presence_penaltyB\x16\n" +
 	"\x14_parallel_tool_callsB\x0f\n" +
 	"\r_choice_countB\x0f\n" +
-	"\r_top_logprobs\"\x9f\v\n" +
+	"\r_top_logprobs\"\xf4\v\n" +
 	"\x15CompleteStreamRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12/\n" +
 	"\bmessages\x18\x02 \x03(\v2\x13.sealane.v1.MessageR\bmessages\x12/\n" +
@@ -4004,7 +4454,8 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"prediction\x12K\n" +
 	"\bmetadata\x18\x16 \x03(\v2/.sealane.v1.CompleteStreamRequest.MetadataEntryR\bmetadata\x12\x1e\n" +
 	"\vend_user_id\x18\x17 \x01(\tR\tendUserId\x12:\n" +
-	"\fextra_params\x18\x18 \x01(\v2\x17.google.protobuf.StructR\vextraParams\x1a<\n" +
+	"\fextra_params\x18\x18 \x01(\v2\x17.google.protobuf.StructR\vextraParams\x12S\n" +
+	"\x15user_security_context\x18\x19 \x01(\v2\x1f.sealane.v1.UserSecurityContextR\x13userSecurityContext\x1a<\n" +
 	"\x0eLogitBiasEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x02R\x05value:\x028\x01\x1a;\n" +
@@ -4019,7 +4470,12 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\x11_presence_penaltyB\x16\n" +
 	"\x14_parallel_tool_callsB\x0f\n" +
 	"\r_choice_countB\x0f\n" +
-	"\r_top_logprobs\"\xcd\x01\n" +
+	"\r_top_logprobs\"\xaa\x01\n" +
+	"\x13UserSecurityContext\x12)\n" +
+	"\x10application_name\x18\x01 \x01(\tR\x0fapplicationName\x12\x1e\n" +
+	"\vend_user_id\x18\x02 \x01(\tR\tendUserId\x12+\n" +
+	"\x12end_user_tenant_id\x18\x03 \x01(\tR\x0fendUserTenantId\x12\x1b\n" +
+	"\tsource_ip\x18\x04 \x01(\tR\bsourceIp\"\xcd\x01\n" +
 	"\aMessage\x12$\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x10.sealane.v1.RoleR\x04role\x121\n" +
 	"\acontent\x18\x02 \x03(\v2\x17.sealane.v1.ContentPartR\acontent\x12\x12\n" +
@@ -4027,18 +4483,23 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\n" +
 	"tool_calls\x18\x04 \x03(\v2\x14.sealane.v1.ToolCallR\ttoolCalls\x12 \n" +
 	"\ftool_call_id\x18\x05 \x01(\tR\n" +
-	"toolCallId\"v\n" +
+	"toolCallId\"\xa2\x01\n" +
 	"\vContentPart\x12\x14\n" +
 	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12-\n" +
 	"\x05image\x18\x02 \x01(\v2\x15.sealane.v1.ImagePartH\x00R\x05image\x12\x1a\n" +
-	"\arefusal\x18\x03 \x01(\tH\x00R\arefusalB\x06\n" +
+	"\arefusal\x18\x03 \x01(\tH\x00R\arefusal\x12*\n" +
+	"\x04file\x18\x04 \x01(\v2\x14.sealane.v1.FilePartH\x00R\x04fileB\x06\n" +
 	"\x04part\"\x91\x01\n" +
 	"\tImagePart\x12\x12\n" +
 	"\x03uri\x18\x01 \x01(\tH\x00R\x03uri\x12\x18\n" +
 	"\x06inline\x18\x02 \x01(\fH\x00R\x06inline\x12\x1b\n" +
 	"\tmime_type\x18\x03 \x01(\tR\bmimeType\x12/\n" +
 	"\x06detail\x18\x04 \x01(\x0e2\x17.sealane.v1.ImageDetailR\x06detailB\b\n" +
-	"\x06source\"U\n" +
+	"\x06source\"S\n" +
+	"\bFilePart\x12\x16\n" +
+	"\x06inline\x18\x01 \x01(\fR\x06inline\x12\x1b\n" +
+	"\tmime_type\x18\x02 \x01(\tR\bmimeType\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"U\n" +
 	"\bToolCall\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12%\n" +
@@ -4076,7 +4537,7 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x1f\n" +
 	"\vschema_json\x18\x03 \x01(\tR\n" +
 	"schemaJson\x12\x16\n" +
-	"\x06strict\x18\x04 \x01(\bR\x06strict\"\x93\x03\n" +
+	"\x06strict\x18\x04 \x01(\bR\x06strict\"\xb6\x03\n" +
 	"\x10CompleteResponse\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
 	"responseId\x12\x14\n" +
@@ -4087,13 +4548,21 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\x05usage\x18\x05 \x01(\v2\x11.sealane.v1.UsageR\x05usage\x121\n" +
 	"\tserved_by\x18\x06 \x01(\v2\x14.sealane.v1.ServedByR\bservedBy\x12-\n" +
 	"\x12system_fingerprint\x18\a \x01(\tR\x11systemFingerprint\x12R\n" +
-	"\x15prompt_filter_results\x18\b \x03(\v2\x1e.sealane.v1.PromptFilterResultR\x13promptFilterResults\"\x87\x02\n" +
+	"\x15prompt_filter_results\x18\b \x03(\v2\x1e.sealane.v1.PromptFilterResultR\x13promptFilterResults\x12!\n" +
+	"\fservice_tier\x18\t \x01(\tR\vserviceTier\"\xc5\x02\n" +
 	"\x06Choice\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12-\n" +
 	"\amessage\x18\x02 \x01(\v2\x13.sealane.v1.MessageR\amessage\x12=\n" +
 	"\rfinish_reason\x18\x03 \x01(\x0e2\x18.sealane.v1.FinishReasonR\ffinishReason\x12G\n" +
 	"\x0efilter_results\x18\x04 \x01(\v2 .sealane.v1.ContentFilterResultsR\rfilterResults\x120\n" +
-	"\blogprobs\x18\x05 \x01(\v2\x14.sealane.v1.LogProbsR\blogprobs\"s\n" +
+	"\blogprobs\x18\x05 \x01(\v2\x14.sealane.v1.LogProbsR\blogprobs\x12<\n" +
+	"\rurl_citations\x18\x06 \x03(\v2\x17.sealane.v1.UrlCitationR\furlCitations\"s\n" +
+	"\vUrlCitation\x12\x10\n" +
+	"\x03uri\x18\x01 \x01(\tR\x03uri\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x1f\n" +
+	"\vstart_index\x18\x03 \x01(\x05R\n" +
+	"startIndex\x12\x1b\n" +
+	"\tend_index\x18\x04 \x01(\x05R\bendIndex\"s\n" +
 	"\x12PromptFilterResult\x12!\n" +
 	"\fprompt_index\x18\x01 \x01(\x05R\vpromptIndex\x12:\n" +
 	"\aresults\x18\x02 \x01(\v2 .sealane.v1.ContentFilterResultsR\aresults\"t\n" +
@@ -4101,18 +4570,31 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\bverdicts\x18\x01 \x03(\v2 .sealane.v1.ContentFilterVerdictR\bverdicts\x12\x1e\n" +
 	"\n" +
 	"unfiltered\x18\x02 \x01(\bR\n" +
-	"unfiltered\"\xa4\x02\n" +
+	"unfiltered\"\x95\x03\n" +
 	"\x14ContentFilterVerdict\x12\x1a\n" +
 	"\bcategory\x18\x01 \x01(\tR\bcategory\x12\x1a\n" +
 	"\bfiltered\x18\x02 \x01(\bR\bfiltered\x12\x1a\n" +
 	"\bdetected\x18\x03 \x01(\bR\bdetected\x12E\n" +
-	"\bseverity\x18\x04 \x01(\x0e2).sealane.v1.ContentFilterVerdict.SeverityR\bseverity\"q\n" +
+	"\bseverity\x18\x04 \x01(\x0e2).sealane.v1.ContentFilterVerdict.SeverityR\bseverity\x124\n" +
+	"\bcitation\x18\x05 \x01(\v2\x18.sealane.v1.CodeCitationR\bcitation\x129\n" +
+	"\adetails\x18\x06 \x03(\v2\x1f.sealane.v1.ContentFilterDetailR\adetails\"q\n" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSEVERITY_SAFE\x10\x01\x12\x10\n" +
 	"\fSEVERITY_LOW\x10\x02\x12\x13\n" +
 	"\x0fSEVERITY_MEDIUM\x10\x03\x12\x11\n" +
-	"\rSEVERITY_HIGH\x10\x04\"r\n" +
+	"\rSEVERITY_HIGH\x10\x04\":\n" +
+	"\fCodeCitation\x12\x10\n" +
+	"\x03uri\x18\x01 \x01(\tR\x03uri\x12\x18\n" +
+	"\alicense\x18\x02 \x01(\tR\alicense\"\xbb\x01\n" +
+	"\x13ContentFilterDetail\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bfiltered\x18\x02 \x01(\bR\bfiltered\x12\x1a\n" +
+	"\bdetected\x18\x03 \x01(\bR\bdetected\x12\x1a\n" +
+	"\bredacted\x18\x04 \x01(\bR\bredacted\x12!\n" +
+	"\fstart_offset\x18\x05 \x01(\x05R\vstartOffset\x12\x1d\n" +
+	"\n" +
+	"end_offset\x18\x06 \x01(\x05R\tendOffset\"r\n" +
 	"\bLogProbs\x122\n" +
 	"\acontent\x18\x01 \x03(\v2\x18.sealane.v1.TokenLogProbR\acontent\x122\n" +
 	"\arefusal\x18\x02 \x03(\v2\x18.sealane.v1.TokenLogProbR\arefusal\"\x84\x01\n" +
@@ -4132,7 +4614,7 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"\x11filter_annotation\x18\x04 \x01(\v2\x1c.sealane.v1.FilterAnnotationH\x00R\x10filterAnnotation\x125\n" +
 	"\trestarted\x18\x05 \x01(\v2\x15.sealane.v1.RestartedH\x00R\trestarted\x12)\n" +
 	"\x03end\x18\x06 \x01(\v2\x15.sealane.v1.StreamEndH\x00R\x03endB\a\n" +
-	"\x05event\"\xb7\x02\n" +
+	"\x05event\"\xda\x02\n" +
 	"\vStreamStart\x12\x1f\n" +
 	"\vresponse_id\x18\x01 \x01(\tR\n" +
 	"responseId\x12\x14\n" +
@@ -4141,7 +4623,8 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"createTime\x121\n" +
 	"\tserved_by\x18\x04 \x01(\v2\x14.sealane.v1.ServedByR\bservedBy\x12-\n" +
 	"\x12system_fingerprint\x18\x05 \x01(\tR\x11systemFingerprint\x12R\n" +
-	"\x15prompt_filter_results\x18\x06 \x03(\v2\x1e.sealane.v1.PromptFilterResultR\x13promptFilterResults\"\x8d\x02\n" +
+	"\x15prompt_filter_results\x18\x06 \x03(\v2\x1e.sealane.v1.PromptFilterResultR\x13promptFilterResults\x12!\n" +
+	"\fservice_tier\x18\a \x01(\tR\vserviceTier\"\xcb\x02\n" +
 	"\x05Delta\x12!\n" +
 	"\fchoice_index\x18\x01 \x01(\x05R\vchoiceIndex\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x128\n" +
@@ -4149,7 +4632,8 @@ const file_sealane_v1_inference_proto_rawDesc = "" +
 	"tool_calls\x18\x03 \x03(\v2\x19.sealane.v1.ToolCallDeltaR\ttoolCalls\x12\x18\n" +
 	"\arefusal\x18\x04 \x01(\tR\arefusal\x120\n" +
 	"\blogprobs\x18\x05 \x01(\v2\x14.sealane.v1.LogProbsR\blogprobs\x12G\n" +
-	"\x0efilter_results\x18\x06 \x01(\v2 .sealane.v1.ContentFilterResultsR\rfilterResults\"\x81\x01\n" +
+	"\x0efilter_results\x18\x06 \x01(\v2 .sealane.v1.ContentFilterResultsR\rfilterResults\x12<\n" +
+	"\rurl_citations\x18\a \x03(\v2\x17.sealane.v1.UrlCitationR\furlCitations\"\x81\x01\n" +
 	"\rToolCallDelta\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -4296,7 +4780,7 @@ func file_sealane_v1_inference_proto_rawDescGZIP() []byte {
 }
 
 var file_sealane_v1_inference_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_sealane_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_sealane_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_sealane_v1_inference_proto_goTypes = []any{
 	(Role)(0),                          // 0: sealane.v1.Role
 	(ImageDetail)(0),                   // 1: sealane.v1.ImageDetail
@@ -4308,147 +4792,159 @@ var file_sealane_v1_inference_proto_goTypes = []any{
 	(ContentFilterVerdict_Severity)(0), // 7: sealane.v1.ContentFilterVerdict.Severity
 	(*CompleteRequest)(nil),            // 8: sealane.v1.CompleteRequest
 	(*CompleteStreamRequest)(nil),      // 9: sealane.v1.CompleteStreamRequest
-	(*Message)(nil),                    // 10: sealane.v1.Message
-	(*ContentPart)(nil),                // 11: sealane.v1.ContentPart
-	(*ImagePart)(nil),                  // 12: sealane.v1.ImagePart
-	(*ToolCall)(nil),                   // 13: sealane.v1.ToolCall
-	(*Tool)(nil),                       // 14: sealane.v1.Tool
-	(*FunctionTool)(nil),               // 15: sealane.v1.FunctionTool
-	(*ToolChoice)(nil),                 // 16: sealane.v1.ToolChoice
-	(*ResponseFormat)(nil),             // 17: sealane.v1.ResponseFormat
-	(*TextFormat)(nil),                 // 18: sealane.v1.TextFormat
-	(*JsonObjectFormat)(nil),           // 19: sealane.v1.JsonObjectFormat
-	(*JsonSchemaFormat)(nil),           // 20: sealane.v1.JsonSchemaFormat
-	(*CompleteResponse)(nil),           // 21: sealane.v1.CompleteResponse
-	(*Choice)(nil),                     // 22: sealane.v1.Choice
-	(*PromptFilterResult)(nil),         // 23: sealane.v1.PromptFilterResult
-	(*ContentFilterResults)(nil),       // 24: sealane.v1.ContentFilterResults
-	(*ContentFilterVerdict)(nil),       // 25: sealane.v1.ContentFilterVerdict
-	(*LogProbs)(nil),                   // 26: sealane.v1.LogProbs
-	(*TokenLogProb)(nil),               // 27: sealane.v1.TokenLogProb
-	(*TokenAlternative)(nil),           // 28: sealane.v1.TokenAlternative
-	(*CompleteStreamResponse)(nil),     // 29: sealane.v1.CompleteStreamResponse
-	(*StreamStart)(nil),                // 30: sealane.v1.StreamStart
-	(*Delta)(nil),                      // 31: sealane.v1.Delta
-	(*ToolCallDelta)(nil),              // 32: sealane.v1.ToolCallDelta
-	(*ChoiceFinish)(nil),               // 33: sealane.v1.ChoiceFinish
-	(*FilterAnnotation)(nil),           // 34: sealane.v1.FilterAnnotation
-	(*Restarted)(nil),                  // 35: sealane.v1.Restarted
-	(*StreamEnd)(nil),                  // 36: sealane.v1.StreamEnd
-	(*EmbedRequest)(nil),               // 37: sealane.v1.EmbedRequest
-	(*EmbedResponse)(nil),              // 38: sealane.v1.EmbedResponse
-	(*Embedding)(nil),                  // 39: sealane.v1.Embedding
-	(*EmbedStreamRequest)(nil),         // 40: sealane.v1.EmbedStreamRequest
-	(*EmbedStreamOpen)(nil),            // 41: sealane.v1.EmbedStreamOpen
-	(*EmbedItem)(nil),                  // 42: sealane.v1.EmbedItem
-	(*EmbedStreamResponse)(nil),        // 43: sealane.v1.EmbedStreamResponse
-	(*EmbedItemResult)(nil),            // 44: sealane.v1.EmbedItemResult
-	(*EmbedItemError)(nil),             // 45: sealane.v1.EmbedItemError
-	(*EmbedSummary)(nil),               // 46: sealane.v1.EmbedSummary
-	nil,                                // 47: sealane.v1.CompleteRequest.LogitBiasEntry
-	nil,                                // 48: sealane.v1.CompleteRequest.MetadataEntry
-	nil,                                // 49: sealane.v1.CompleteStreamRequest.LogitBiasEntry
-	nil,                                // 50: sealane.v1.CompleteStreamRequest.MetadataEntry
-	nil,                                // 51: sealane.v1.EmbedSummary.ItemsByRegionEntry
-	(*RoutingOptions)(nil),             // 52: sealane.v1.RoutingOptions
-	(*structpb.Struct)(nil),            // 53: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil),      // 54: google.protobuf.Timestamp
-	(*Usage)(nil),                      // 55: sealane.v1.Usage
-	(*ServedBy)(nil),                   // 56: sealane.v1.ServedBy
-	(*durationpb.Duration)(nil),        // 57: google.protobuf.Duration
+	(*UserSecurityContext)(nil),        // 10: sealane.v1.UserSecurityContext
+	(*Message)(nil),                    // 11: sealane.v1.Message
+	(*ContentPart)(nil),                // 12: sealane.v1.ContentPart
+	(*ImagePart)(nil),                  // 13: sealane.v1.ImagePart
+	(*FilePart)(nil),                   // 14: sealane.v1.FilePart
+	(*ToolCall)(nil),                   // 15: sealane.v1.ToolCall
+	(*Tool)(nil),                       // 16: sealane.v1.Tool
+	(*FunctionTool)(nil),               // 17: sealane.v1.FunctionTool
+	(*ToolChoice)(nil),                 // 18: sealane.v1.ToolChoice
+	(*ResponseFormat)(nil),             // 19: sealane.v1.ResponseFormat
+	(*TextFormat)(nil),                 // 20: sealane.v1.TextFormat
+	(*JsonObjectFormat)(nil),           // 21: sealane.v1.JsonObjectFormat
+	(*JsonSchemaFormat)(nil),           // 22: sealane.v1.JsonSchemaFormat
+	(*CompleteResponse)(nil),           // 23: sealane.v1.CompleteResponse
+	(*Choice)(nil),                     // 24: sealane.v1.Choice
+	(*UrlCitation)(nil),                // 25: sealane.v1.UrlCitation
+	(*PromptFilterResult)(nil),         // 26: sealane.v1.PromptFilterResult
+	(*ContentFilterResults)(nil),       // 27: sealane.v1.ContentFilterResults
+	(*ContentFilterVerdict)(nil),       // 28: sealane.v1.ContentFilterVerdict
+	(*CodeCitation)(nil),               // 29: sealane.v1.CodeCitation
+	(*ContentFilterDetail)(nil),        // 30: sealane.v1.ContentFilterDetail
+	(*LogProbs)(nil),                   // 31: sealane.v1.LogProbs
+	(*TokenLogProb)(nil),               // 32: sealane.v1.TokenLogProb
+	(*TokenAlternative)(nil),           // 33: sealane.v1.TokenAlternative
+	(*CompleteStreamResponse)(nil),     // 34: sealane.v1.CompleteStreamResponse
+	(*StreamStart)(nil),                // 35: sealane.v1.StreamStart
+	(*Delta)(nil),                      // 36: sealane.v1.Delta
+	(*ToolCallDelta)(nil),              // 37: sealane.v1.ToolCallDelta
+	(*ChoiceFinish)(nil),               // 38: sealane.v1.ChoiceFinish
+	(*FilterAnnotation)(nil),           // 39: sealane.v1.FilterAnnotation
+	(*Restarted)(nil),                  // 40: sealane.v1.Restarted
+	(*StreamEnd)(nil),                  // 41: sealane.v1.StreamEnd
+	(*EmbedRequest)(nil),               // 42: sealane.v1.EmbedRequest
+	(*EmbedResponse)(nil),              // 43: sealane.v1.EmbedResponse
+	(*Embedding)(nil),                  // 44: sealane.v1.Embedding
+	(*EmbedStreamRequest)(nil),         // 45: sealane.v1.EmbedStreamRequest
+	(*EmbedStreamOpen)(nil),            // 46: sealane.v1.EmbedStreamOpen
+	(*EmbedItem)(nil),                  // 47: sealane.v1.EmbedItem
+	(*EmbedStreamResponse)(nil),        // 48: sealane.v1.EmbedStreamResponse
+	(*EmbedItemResult)(nil),            // 49: sealane.v1.EmbedItemResult
+	(*EmbedItemError)(nil),             // 50: sealane.v1.EmbedItemError
+	(*EmbedSummary)(nil),               // 51: sealane.v1.EmbedSummary
+	nil,                                // 52: sealane.v1.CompleteRequest.LogitBiasEntry
+	nil,                                // 53: sealane.v1.CompleteRequest.MetadataEntry
+	nil,                                // 54: sealane.v1.CompleteStreamRequest.LogitBiasEntry
+	nil,                                // 55: sealane.v1.CompleteStreamRequest.MetadataEntry
+	nil,                                // 56: sealane.v1.EmbedSummary.ItemsByRegionEntry
+	(*RoutingOptions)(nil),             // 57: sealane.v1.RoutingOptions
+	(*structpb.Struct)(nil),            // 58: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),      // 59: google.protobuf.Timestamp
+	(*Usage)(nil),                      // 60: sealane.v1.Usage
+	(*ServedBy)(nil),                   // 61: sealane.v1.ServedBy
+	(*durationpb.Duration)(nil),        // 62: google.protobuf.Duration
 }
 var file_sealane_v1_inference_proto_depIdxs = []int32{
-	10, // 0: sealane.v1.CompleteRequest.messages:type_name -> sealane.v1.Message
-	14, // 1: sealane.v1.CompleteRequest.tools:type_name -> sealane.v1.Tool
-	16, // 2: sealane.v1.CompleteRequest.tool_choice:type_name -> sealane.v1.ToolChoice
-	17, // 3: sealane.v1.CompleteRequest.response_format:type_name -> sealane.v1.ResponseFormat
+	11, // 0: sealane.v1.CompleteRequest.messages:type_name -> sealane.v1.Message
+	16, // 1: sealane.v1.CompleteRequest.tools:type_name -> sealane.v1.Tool
+	18, // 2: sealane.v1.CompleteRequest.tool_choice:type_name -> sealane.v1.ToolChoice
+	19, // 3: sealane.v1.CompleteRequest.response_format:type_name -> sealane.v1.ResponseFormat
 	2,  // 4: sealane.v1.CompleteRequest.reasoning_effort:type_name -> sealane.v1.ReasoningEffort
-	52, // 5: sealane.v1.CompleteRequest.routing:type_name -> sealane.v1.RoutingOptions
+	57, // 5: sealane.v1.CompleteRequest.routing:type_name -> sealane.v1.RoutingOptions
 	3,  // 6: sealane.v1.CompleteRequest.verbosity:type_name -> sealane.v1.Verbosity
-	47, // 7: sealane.v1.CompleteRequest.logit_bias:type_name -> sealane.v1.CompleteRequest.LogitBiasEntry
-	48, // 8: sealane.v1.CompleteRequest.metadata:type_name -> sealane.v1.CompleteRequest.MetadataEntry
-	53, // 9: sealane.v1.CompleteRequest.extra_params:type_name -> google.protobuf.Struct
-	10, // 10: sealane.v1.CompleteStreamRequest.messages:type_name -> sealane.v1.Message
-	14, // 11: sealane.v1.CompleteStreamRequest.tools:type_name -> sealane.v1.Tool
-	16, // 12: sealane.v1.CompleteStreamRequest.tool_choice:type_name -> sealane.v1.ToolChoice
-	17, // 13: sealane.v1.CompleteStreamRequest.response_format:type_name -> sealane.v1.ResponseFormat
-	2,  // 14: sealane.v1.CompleteStreamRequest.reasoning_effort:type_name -> sealane.v1.ReasoningEffort
-	52, // 15: sealane.v1.CompleteStreamRequest.routing:type_name -> sealane.v1.RoutingOptions
-	3,  // 16: sealane.v1.CompleteStreamRequest.verbosity:type_name -> sealane.v1.Verbosity
-	49, // 17: sealane.v1.CompleteStreamRequest.logit_bias:type_name -> sealane.v1.CompleteStreamRequest.LogitBiasEntry
-	50, // 18: sealane.v1.CompleteStreamRequest.metadata:type_name -> sealane.v1.CompleteStreamRequest.MetadataEntry
-	53, // 19: sealane.v1.CompleteStreamRequest.extra_params:type_name -> google.protobuf.Struct
-	0,  // 20: sealane.v1.Message.role:type_name -> sealane.v1.Role
-	11, // 21: sealane.v1.Message.content:type_name -> sealane.v1.ContentPart
-	13, // 22: sealane.v1.Message.tool_calls:type_name -> sealane.v1.ToolCall
-	12, // 23: sealane.v1.ContentPart.image:type_name -> sealane.v1.ImagePart
-	1,  // 24: sealane.v1.ImagePart.detail:type_name -> sealane.v1.ImageDetail
-	15, // 25: sealane.v1.Tool.function:type_name -> sealane.v1.FunctionTool
-	6,  // 26: sealane.v1.ToolChoice.mode:type_name -> sealane.v1.ToolChoice.Mode
-	18, // 27: sealane.v1.ResponseFormat.text:type_name -> sealane.v1.TextFormat
-	19, // 28: sealane.v1.ResponseFormat.json_object:type_name -> sealane.v1.JsonObjectFormat
-	20, // 29: sealane.v1.ResponseFormat.json_schema:type_name -> sealane.v1.JsonSchemaFormat
-	54, // 30: sealane.v1.CompleteResponse.create_time:type_name -> google.protobuf.Timestamp
-	22, // 31: sealane.v1.CompleteResponse.choices:type_name -> sealane.v1.Choice
-	55, // 32: sealane.v1.CompleteResponse.usage:type_name -> sealane.v1.Usage
-	56, // 33: sealane.v1.CompleteResponse.served_by:type_name -> sealane.v1.ServedBy
-	23, // 34: sealane.v1.CompleteResponse.prompt_filter_results:type_name -> sealane.v1.PromptFilterResult
-	10, // 35: sealane.v1.Choice.message:type_name -> sealane.v1.Message
-	4,  // 36: sealane.v1.Choice.finish_reason:type_name -> sealane.v1.FinishReason
-	24, // 37: sealane.v1.Choice.filter_results:type_name -> sealane.v1.ContentFilterResults
-	26, // 38: sealane.v1.Choice.logprobs:type_name -> sealane.v1.LogProbs
-	24, // 39: sealane.v1.PromptFilterResult.results:type_name -> sealane.v1.ContentFilterResults
-	25, // 40: sealane.v1.ContentFilterResults.verdicts:type_name -> sealane.v1.ContentFilterVerdict
-	7,  // 41: sealane.v1.ContentFilterVerdict.severity:type_name -> sealane.v1.ContentFilterVerdict.Severity
-	27, // 42: sealane.v1.LogProbs.content:type_name -> sealane.v1.TokenLogProb
-	27, // 43: sealane.v1.LogProbs.refusal:type_name -> sealane.v1.TokenLogProb
-	28, // 44: sealane.v1.TokenLogProb.top:type_name -> sealane.v1.TokenAlternative
-	30, // 45: sealane.v1.CompleteStreamResponse.start:type_name -> sealane.v1.StreamStart
-	31, // 46: sealane.v1.CompleteStreamResponse.delta:type_name -> sealane.v1.Delta
-	33, // 47: sealane.v1.CompleteStreamResponse.choice_finish:type_name -> sealane.v1.ChoiceFinish
-	34, // 48: sealane.v1.CompleteStreamResponse.filter_annotation:type_name -> sealane.v1.FilterAnnotation
-	35, // 49: sealane.v1.CompleteStreamResponse.restarted:type_name -> sealane.v1.Restarted
-	36, // 50: sealane.v1.CompleteStreamResponse.end:type_name -> sealane.v1.StreamEnd
-	54, // 51: sealane.v1.StreamStart.create_time:type_name -> google.protobuf.Timestamp
-	56, // 52: sealane.v1.StreamStart.served_by:type_name -> sealane.v1.ServedBy
-	23, // 53: sealane.v1.StreamStart.prompt_filter_results:type_name -> sealane.v1.PromptFilterResult
-	32, // 54: sealane.v1.Delta.tool_calls:type_name -> sealane.v1.ToolCallDelta
-	26, // 55: sealane.v1.Delta.logprobs:type_name -> sealane.v1.LogProbs
-	24, // 56: sealane.v1.Delta.filter_results:type_name -> sealane.v1.ContentFilterResults
-	4,  // 57: sealane.v1.ChoiceFinish.finish_reason:type_name -> sealane.v1.FinishReason
-	24, // 58: sealane.v1.ChoiceFinish.filter_results:type_name -> sealane.v1.ContentFilterResults
-	24, // 59: sealane.v1.FilterAnnotation.filter_results:type_name -> sealane.v1.ContentFilterResults
-	55, // 60: sealane.v1.StreamEnd.usage:type_name -> sealane.v1.Usage
-	56, // 61: sealane.v1.StreamEnd.served_by:type_name -> sealane.v1.ServedBy
-	5,  // 62: sealane.v1.EmbedRequest.encoding:type_name -> sealane.v1.VectorEncoding
-	52, // 63: sealane.v1.EmbedRequest.routing:type_name -> sealane.v1.RoutingOptions
-	39, // 64: sealane.v1.EmbedResponse.embeddings:type_name -> sealane.v1.Embedding
-	55, // 65: sealane.v1.EmbedResponse.usage:type_name -> sealane.v1.Usage
-	56, // 66: sealane.v1.EmbedResponse.served_by:type_name -> sealane.v1.ServedBy
-	41, // 67: sealane.v1.EmbedStreamRequest.open:type_name -> sealane.v1.EmbedStreamOpen
-	42, // 68: sealane.v1.EmbedStreamRequest.item:type_name -> sealane.v1.EmbedItem
-	5,  // 69: sealane.v1.EmbedStreamOpen.encoding:type_name -> sealane.v1.VectorEncoding
-	52, // 70: sealane.v1.EmbedStreamOpen.routing:type_name -> sealane.v1.RoutingOptions
-	44, // 71: sealane.v1.EmbedStreamResponse.result:type_name -> sealane.v1.EmbedItemResult
-	46, // 72: sealane.v1.EmbedStreamResponse.summary:type_name -> sealane.v1.EmbedSummary
-	39, // 73: sealane.v1.EmbedItemResult.embedding:type_name -> sealane.v1.Embedding
-	45, // 74: sealane.v1.EmbedItemResult.error:type_name -> sealane.v1.EmbedItemError
-	55, // 75: sealane.v1.EmbedSummary.usage:type_name -> sealane.v1.Usage
-	51, // 76: sealane.v1.EmbedSummary.items_by_region:type_name -> sealane.v1.EmbedSummary.ItemsByRegionEntry
-	57, // 77: sealane.v1.EmbedSummary.duration:type_name -> google.protobuf.Duration
-	8,  // 78: sealane.v1.InferenceService.Complete:input_type -> sealane.v1.CompleteRequest
-	9,  // 79: sealane.v1.InferenceService.CompleteStream:input_type -> sealane.v1.CompleteStreamRequest
-	37, // 80: sealane.v1.InferenceService.Embed:input_type -> sealane.v1.EmbedRequest
-	40, // 81: sealane.v1.InferenceService.EmbedStream:input_type -> sealane.v1.EmbedStreamRequest
-	21, // 82: sealane.v1.InferenceService.Complete:output_type -> sealane.v1.CompleteResponse
-	29, // 83: sealane.v1.InferenceService.CompleteStream:output_type -> sealane.v1.CompleteStreamResponse
-	38, // 84: sealane.v1.InferenceService.Embed:output_type -> sealane.v1.EmbedResponse
-	43, // 85: sealane.v1.InferenceService.EmbedStream:output_type -> sealane.v1.EmbedStreamResponse
-	82, // [82:86] is the sub-list for method output_type
-	78, // [78:82] is the sub-list for method input_type
-	78, // [78:78] is the sub-list for extension type_name
-	78, // [78:78] is the sub-list for extension extendee
-	0,  // [0:78] is the sub-list for field type_name
+	52, // 7: sealane.v1.CompleteRequest.logit_bias:type_name -> sealane.v1.CompleteRequest.LogitBiasEntry
+	53, // 8: sealane.v1.CompleteRequest.metadata:type_name -> sealane.v1.CompleteRequest.MetadataEntry
+	58, // 9: sealane.v1.CompleteRequest.extra_params:type_name -> google.protobuf.Struct
+	10, // 10: sealane.v1.CompleteRequest.user_security_context:type_name -> sealane.v1.UserSecurityContext
+	11, // 11: sealane.v1.CompleteStreamRequest.messages:type_name -> sealane.v1.Message
+	16, // 12: sealane.v1.CompleteStreamRequest.tools:type_name -> sealane.v1.Tool
+	18, // 13: sealane.v1.CompleteStreamRequest.tool_choice:type_name -> sealane.v1.ToolChoice
+	19, // 14: sealane.v1.CompleteStreamRequest.response_format:type_name -> sealane.v1.ResponseFormat
+	2,  // 15: sealane.v1.CompleteStreamRequest.reasoning_effort:type_name -> sealane.v1.ReasoningEffort
+	57, // 16: sealane.v1.CompleteStreamRequest.routing:type_name -> sealane.v1.RoutingOptions
+	3,  // 17: sealane.v1.CompleteStreamRequest.verbosity:type_name -> sealane.v1.Verbosity
+	54, // 18: sealane.v1.CompleteStreamRequest.logit_bias:type_name -> sealane.v1.CompleteStreamRequest.LogitBiasEntry
+	55, // 19: sealane.v1.CompleteStreamRequest.metadata:type_name -> sealane.v1.CompleteStreamRequest.MetadataEntry
+	58, // 20: sealane.v1.CompleteStreamRequest.extra_params:type_name -> google.protobuf.Struct
+	10, // 21: sealane.v1.CompleteStreamRequest.user_security_context:type_name -> sealane.v1.UserSecurityContext
+	0,  // 22: sealane.v1.Message.role:type_name -> sealane.v1.Role
+	12, // 23: sealane.v1.Message.content:type_name -> sealane.v1.ContentPart
+	15, // 24: sealane.v1.Message.tool_calls:type_name -> sealane.v1.ToolCall
+	13, // 25: sealane.v1.ContentPart.image:type_name -> sealane.v1.ImagePart
+	14, // 26: sealane.v1.ContentPart.file:type_name -> sealane.v1.FilePart
+	1,  // 27: sealane.v1.ImagePart.detail:type_name -> sealane.v1.ImageDetail
+	17, // 28: sealane.v1.Tool.function:type_name -> sealane.v1.FunctionTool
+	6,  // 29: sealane.v1.ToolChoice.mode:type_name -> sealane.v1.ToolChoice.Mode
+	20, // 30: sealane.v1.ResponseFormat.text:type_name -> sealane.v1.TextFormat
+	21, // 31: sealane.v1.ResponseFormat.json_object:type_name -> sealane.v1.JsonObjectFormat
+	22, // 32: sealane.v1.ResponseFormat.json_schema:type_name -> sealane.v1.JsonSchemaFormat
+	59, // 33: sealane.v1.CompleteResponse.create_time:type_name -> google.protobuf.Timestamp
+	24, // 34: sealane.v1.CompleteResponse.choices:type_name -> sealane.v1.Choice
+	60, // 35: sealane.v1.CompleteResponse.usage:type_name -> sealane.v1.Usage
+	61, // 36: sealane.v1.CompleteResponse.served_by:type_name -> sealane.v1.ServedBy
+	26, // 37: sealane.v1.CompleteResponse.prompt_filter_results:type_name -> sealane.v1.PromptFilterResult
+	11, // 38: sealane.v1.Choice.message:type_name -> sealane.v1.Message
+	4,  // 39: sealane.v1.Choice.finish_reason:type_name -> sealane.v1.FinishReason
+	27, // 40: sealane.v1.Choice.filter_results:type_name -> sealane.v1.ContentFilterResults
+	31, // 41: sealane.v1.Choice.logprobs:type_name -> sealane.v1.LogProbs
+	25, // 42: sealane.v1.Choice.url_citations:type_name -> sealane.v1.UrlCitation
+	27, // 43: sealane.v1.PromptFilterResult.results:type_name -> sealane.v1.ContentFilterResults
+	28, // 44: sealane.v1.ContentFilterResults.verdicts:type_name -> sealane.v1.ContentFilterVerdict
+	7,  // 45: sealane.v1.ContentFilterVerdict.severity:type_name -> sealane.v1.ContentFilterVerdict.Severity
+	29, // 46: sealane.v1.ContentFilterVerdict.citation:type_name -> sealane.v1.CodeCitation
+	30, // 47: sealane.v1.ContentFilterVerdict.details:type_name -> sealane.v1.ContentFilterDetail
+	32, // 48: sealane.v1.LogProbs.content:type_name -> sealane.v1.TokenLogProb
+	32, // 49: sealane.v1.LogProbs.refusal:type_name -> sealane.v1.TokenLogProb
+	33, // 50: sealane.v1.TokenLogProb.top:type_name -> sealane.v1.TokenAlternative
+	35, // 51: sealane.v1.CompleteStreamResponse.start:type_name -> sealane.v1.StreamStart
+	36, // 52: sealane.v1.CompleteStreamResponse.delta:type_name -> sealane.v1.Delta
+	38, // 53: sealane.v1.CompleteStreamResponse.choice_finish:type_name -> sealane.v1.ChoiceFinish
+	39, // 54: sealane.v1.CompleteStreamResponse.filter_annotation:type_name -> sealane.v1.FilterAnnotation
+	40, // 55: sealane.v1.CompleteStreamResponse.restarted:type_name -> sealane.v1.Restarted
+	41, // 56: sealane.v1.CompleteStreamResponse.end:type_name -> sealane.v1.StreamEnd
+	59, // 57: sealane.v1.StreamStart.create_time:type_name -> google.protobuf.Timestamp
+	61, // 58: sealane.v1.StreamStart.served_by:type_name -> sealane.v1.ServedBy
+	26, // 59: sealane.v1.StreamStart.prompt_filter_results:type_name -> sealane.v1.PromptFilterResult
+	37, // 60: sealane.v1.Delta.tool_calls:type_name -> sealane.v1.ToolCallDelta
+	31, // 61: sealane.v1.Delta.logprobs:type_name -> sealane.v1.LogProbs
+	27, // 62: sealane.v1.Delta.filter_results:type_name -> sealane.v1.ContentFilterResults
+	25, // 63: sealane.v1.Delta.url_citations:type_name -> sealane.v1.UrlCitation
+	4,  // 64: sealane.v1.ChoiceFinish.finish_reason:type_name -> sealane.v1.FinishReason
+	27, // 65: sealane.v1.ChoiceFinish.filter_results:type_name -> sealane.v1.ContentFilterResults
+	27, // 66: sealane.v1.FilterAnnotation.filter_results:type_name -> sealane.v1.ContentFilterResults
+	60, // 67: sealane.v1.StreamEnd.usage:type_name -> sealane.v1.Usage
+	61, // 68: sealane.v1.StreamEnd.served_by:type_name -> sealane.v1.ServedBy
+	5,  // 69: sealane.v1.EmbedRequest.encoding:type_name -> sealane.v1.VectorEncoding
+	57, // 70: sealane.v1.EmbedRequest.routing:type_name -> sealane.v1.RoutingOptions
+	44, // 71: sealane.v1.EmbedResponse.embeddings:type_name -> sealane.v1.Embedding
+	60, // 72: sealane.v1.EmbedResponse.usage:type_name -> sealane.v1.Usage
+	61, // 73: sealane.v1.EmbedResponse.served_by:type_name -> sealane.v1.ServedBy
+	46, // 74: sealane.v1.EmbedStreamRequest.open:type_name -> sealane.v1.EmbedStreamOpen
+	47, // 75: sealane.v1.EmbedStreamRequest.item:type_name -> sealane.v1.EmbedItem
+	5,  // 76: sealane.v1.EmbedStreamOpen.encoding:type_name -> sealane.v1.VectorEncoding
+	57, // 77: sealane.v1.EmbedStreamOpen.routing:type_name -> sealane.v1.RoutingOptions
+	49, // 78: sealane.v1.EmbedStreamResponse.result:type_name -> sealane.v1.EmbedItemResult
+	51, // 79: sealane.v1.EmbedStreamResponse.summary:type_name -> sealane.v1.EmbedSummary
+	44, // 80: sealane.v1.EmbedItemResult.embedding:type_name -> sealane.v1.Embedding
+	50, // 81: sealane.v1.EmbedItemResult.error:type_name -> sealane.v1.EmbedItemError
+	60, // 82: sealane.v1.EmbedSummary.usage:type_name -> sealane.v1.Usage
+	56, // 83: sealane.v1.EmbedSummary.items_by_region:type_name -> sealane.v1.EmbedSummary.ItemsByRegionEntry
+	62, // 84: sealane.v1.EmbedSummary.duration:type_name -> google.protobuf.Duration
+	8,  // 85: sealane.v1.InferenceService.Complete:input_type -> sealane.v1.CompleteRequest
+	9,  // 86: sealane.v1.InferenceService.CompleteStream:input_type -> sealane.v1.CompleteStreamRequest
+	42, // 87: sealane.v1.InferenceService.Embed:input_type -> sealane.v1.EmbedRequest
+	45, // 88: sealane.v1.InferenceService.EmbedStream:input_type -> sealane.v1.EmbedStreamRequest
+	23, // 89: sealane.v1.InferenceService.Complete:output_type -> sealane.v1.CompleteResponse
+	34, // 90: sealane.v1.InferenceService.CompleteStream:output_type -> sealane.v1.CompleteStreamResponse
+	43, // 91: sealane.v1.InferenceService.Embed:output_type -> sealane.v1.EmbedResponse
+	48, // 92: sealane.v1.InferenceService.EmbedStream:output_type -> sealane.v1.EmbedStreamResponse
+	89, // [89:93] is the sub-list for method output_type
+	85, // [85:89] is the sub-list for method input_type
+	85, // [85:85] is the sub-list for extension type_name
+	85, // [85:85] is the sub-list for extension extendee
+	0,  // [0:85] is the sub-list for field type_name
 }
 
 func init() { file_sealane_v1_inference_proto_init() }
@@ -4459,28 +4955,29 @@ func file_sealane_v1_inference_proto_init() {
 	file_sealane_v1_common_proto_init()
 	file_sealane_v1_inference_proto_msgTypes[0].OneofWrappers = []any{}
 	file_sealane_v1_inference_proto_msgTypes[1].OneofWrappers = []any{}
-	file_sealane_v1_inference_proto_msgTypes[3].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[4].OneofWrappers = []any{
 		(*ContentPart_Text)(nil),
 		(*ContentPart_Image)(nil),
 		(*ContentPart_Refusal)(nil),
+		(*ContentPart_File)(nil),
 	}
-	file_sealane_v1_inference_proto_msgTypes[4].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[5].OneofWrappers = []any{
 		(*ImagePart_Uri)(nil),
 		(*ImagePart_Inline)(nil),
 	}
-	file_sealane_v1_inference_proto_msgTypes[6].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[8].OneofWrappers = []any{
 		(*Tool_Function)(nil),
 	}
-	file_sealane_v1_inference_proto_msgTypes[8].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[10].OneofWrappers = []any{
 		(*ToolChoice_Mode_)(nil),
 		(*ToolChoice_FunctionName)(nil),
 	}
-	file_sealane_v1_inference_proto_msgTypes[9].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[11].OneofWrappers = []any{
 		(*ResponseFormat_Text)(nil),
 		(*ResponseFormat_JsonObject)(nil),
 		(*ResponseFormat_JsonSchema)(nil),
 	}
-	file_sealane_v1_inference_proto_msgTypes[21].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[26].OneofWrappers = []any{
 		(*CompleteStreamResponse_Start)(nil),
 		(*CompleteStreamResponse_Delta)(nil),
 		(*CompleteStreamResponse_ChoiceFinish)(nil),
@@ -4488,17 +4985,17 @@ func file_sealane_v1_inference_proto_init() {
 		(*CompleteStreamResponse_Restarted)(nil),
 		(*CompleteStreamResponse_End)(nil),
 	}
-	file_sealane_v1_inference_proto_msgTypes[29].OneofWrappers = []any{}
-	file_sealane_v1_inference_proto_msgTypes[32].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[34].OneofWrappers = []any{}
+	file_sealane_v1_inference_proto_msgTypes[37].OneofWrappers = []any{
 		(*EmbedStreamRequest_Open)(nil),
 		(*EmbedStreamRequest_Item)(nil),
 	}
-	file_sealane_v1_inference_proto_msgTypes[33].OneofWrappers = []any{}
-	file_sealane_v1_inference_proto_msgTypes[35].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[38].OneofWrappers = []any{}
+	file_sealane_v1_inference_proto_msgTypes[40].OneofWrappers = []any{
 		(*EmbedStreamResponse_Result)(nil),
 		(*EmbedStreamResponse_Summary)(nil),
 	}
-	file_sealane_v1_inference_proto_msgTypes[36].OneofWrappers = []any{
+	file_sealane_v1_inference_proto_msgTypes[41].OneofWrappers = []any{
 		(*EmbedItemResult_Embedding)(nil),
 		(*EmbedItemResult_Error)(nil),
 	}
@@ -4508,7 +5005,7 @@ func file_sealane_v1_inference_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sealane_v1_inference_proto_rawDesc), len(file_sealane_v1_inference_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   44,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -101,6 +101,8 @@ const (
 	// Azure's answers contradict the configuration, which says that such a target takes no calls: until an operator
 	// releases it, or the service starts anew.
 	Overlay_OVERLAY_QUARANTINED Overlay = 4
+	// Its vectors are not those of its embedding space, so it takes no calls until a test call finds them comparable again.
+	Overlay_OVERLAY_DRIFTED Overlay = 5
 )
 
 // Enum value maps for Overlay.
@@ -111,6 +113,7 @@ var (
 		2: "OVERLAY_DRAINED",
 		3: "OVERLAY_MISCONFIGURED",
 		4: "OVERLAY_QUARANTINED",
+		5: "OVERLAY_DRIFTED",
 	}
 	Overlay_value = map[string]int32{
 		"OVERLAY_UNSPECIFIED":   0,
@@ -118,6 +121,7 @@ var (
 		"OVERLAY_DRAINED":       2,
 		"OVERLAY_MISCONFIGURED": 3,
 		"OVERLAY_QUARANTINED":   4,
+		"OVERLAY_DRIFTED":       5,
 	}
 )
 
@@ -668,8 +672,20 @@ type TargetState struct {
 	LastFailureHttpStatus int32 `protobuf:"varint,37,opt,name=last_failure_http_status,json=lastFailureHttpStatus,proto3" json:"last_failure_http_status,omitempty"`
 	// `OVERLAY_DRAINED` only: since when.
 	DrainedSinceTime *timestamppb.Timestamp `protobuf:"bytes,38,opt,name=drained_since_time,json=drainedSinceTime,proto3" json:"drained_since_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Embedding targets: which vectors may be compared with its own, such as `text-embedding-3-large/1/3072`; empty for
+	// chat.
+	EmbeddingSpace string `protobuf:"bytes,50,opt,name=embedding_space,json=embeddingSpace,proto3" json:"embedding_space,omitempty"`
+	// When its vector of a fixed sentence was last compared with the reference of its space; unset if never. While another
+	// target that was compared can serve, one that never was takes no calls.
+	SpaceComparedTime *timestamppb.Timestamp `protobuf:"bytes,51,opt,name=space_compared_time,json=spaceComparedTime,proto3" json:"space_compared_time,omitempty"`
+	// The cosine between the two; below 0.999 it has drifted. Unset if they were never compared.
+	SpaceCosine *float64 `protobuf:"fixed64,52,opt,name=space_cosine,json=spaceCosine,proto3,oneof" json:"space_cosine,omitempty"`
+	// `OVERLAY_DRIFTED` only: since when.
+	DriftedSinceTime *timestamppb.Timestamp `protobuf:"bytes,53,opt,name=drifted_since_time,json=driftedSinceTime,proto3" json:"drifted_since_time,omitempty"`
+	// `OVERLAY_DRIFTED` only: how it showed, in numbers; for people.
+	DriftReason   string `protobuf:"bytes,54,opt,name=drift_reason,json=driftReason,proto3" json:"drift_reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TargetState) Reset() {
@@ -968,13 +984,48 @@ func (x *TargetState) GetDrainedSinceTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *TargetState) GetEmbeddingSpace() string {
+	if x != nil {
+		return x.EmbeddingSpace
+	}
+	return ""
+}
+
+func (x *TargetState) GetSpaceComparedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SpaceComparedTime
+	}
+	return nil
+}
+
+func (x *TargetState) GetSpaceCosine() float64 {
+	if x != nil && x.SpaceCosine != nil {
+		return *x.SpaceCosine
+	}
+	return 0
+}
+
+func (x *TargetState) GetDriftedSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DriftedSinceTime
+	}
+	return nil
+}
+
+func (x *TargetState) GetDriftReason() string {
+	if x != nil {
+		return x.DriftReason
+	}
+	return ""
+}
+
 // What somebody should look at.
 type Alarm struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A short stable word: `cut_off` (nothing is reachable from here), `frozen` (this process itself stumbled),
 	// `no_good_target`, `misconfigured`, `version_mismatch` (the deployment serves another model version than
 	// configured), `region_mismatch`, `deployment_mismatch` and `undeclared_spillover` (Azure's answers contradict the
-	// configuration), `test_refused` (a test call is itself invalid), `tests_failing` (although live traffic
+	// configuration), `embedding_drift` (its vectors are not those of its space), `test_refused` (a test call is itself invalid), `tests_failing` (although live traffic
 	// succeeds), `standby_unproven`, `test_budget_spent`. May grow.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// What is the matter and what to do, for people.
@@ -1220,7 +1271,7 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x0factive_resource\x18\x03 \x01(\tR\x0eactiveResource\x12+\n" +
 	"\x11active_deployment\x18\x04 \x01(\tR\x10activeDeployment\x12%\n" +
 	"\x0eready_standbys\x18\x05 \x01(\x05R\rreadyStandbys\x12)\n" +
-	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\xff\x0f\n" +
+	"\x10pinned_workflows\x18\x06 \x01(\x05R\x0fpinnedWorkflows\"\x9a\x12\n" +
 	"\vTargetState\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1e\n" +
@@ -1265,10 +1316,16 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x13last_test_call_time\x18# \x01(\v2\x1a.google.protobuf.TimestampR\x10lastTestCallTime\x123\n" +
 	"\x16last_test_call_failure\x18$ \x01(\tR\x13lastTestCallFailure\x127\n" +
 	"\x18last_failure_http_status\x18% \x01(\x05R\x15lastFailureHttpStatus\x12H\n" +
-	"\x12drained_since_time\x18& \x01(\v2\x1a.google.protobuf.TimestampR\x10drainedSinceTimeB\x17\n" +
+	"\x12drained_since_time\x18& \x01(\v2\x1a.google.protobuf.TimestampR\x10drainedSinceTime\x12'\n" +
+	"\x0fembedding_space\x182 \x01(\tR\x0eembeddingSpace\x12J\n" +
+	"\x13space_compared_time\x183 \x01(\v2\x1a.google.protobuf.TimestampR\x11spaceComparedTime\x12&\n" +
+	"\fspace_cosine\x184 \x01(\x01H\x03R\vspaceCosine\x88\x01\x01\x12H\n" +
+	"\x12drifted_since_time\x185 \x01(\v2\x1a.google.protobuf.TimestampR\x10driftedSinceTime\x12!\n" +
+	"\fdrift_reason\x186 \x01(\tR\vdriftReasonB\x17\n" +
 	"\x15_recent_success_ratioB\x15\n" +
 	"\x13_remaining_requestsB\x13\n" +
-	"\x11_remaining_tokens\"\xda\x01\n" +
+	"\x11_remaining_tokensB\x0f\n" +
+	"\r_space_cosine\"\xda\x01\n" +
 	"\x05Alarm\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
@@ -1298,13 +1355,14 @@ const file_sealane_v1_region_proto_rawDesc = "" +
 	"\x10STANDING_SERVING\x10\x01\x12\x16\n" +
 	"\x12STANDING_SUSPECTED\x10\x02\x12\x10\n" +
 	"\fSTANDING_OUT\x10\x03\x12\x16\n" +
-	"\x12STANDING_RETURNING\x10\x04*\x80\x01\n" +
+	"\x12STANDING_RETURNING\x10\x04*\x95\x01\n" +
 	"\aOverlay\x12\x17\n" +
 	"\x13OVERLAY_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOVERLAY_COOLING\x10\x01\x12\x13\n" +
 	"\x0fOVERLAY_DRAINED\x10\x02\x12\x19\n" +
 	"\x15OVERLAY_MISCONFIGURED\x10\x03\x12\x17\n" +
-	"\x13OVERLAY_QUARANTINED\x10\x042\xcb\x01\n" +
+	"\x13OVERLAY_QUARANTINED\x10\x04\x12\x13\n" +
+	"\x0fOVERLAY_DRIFTED\x10\x052\xcb\x01\n" +
 	"\rRegionService\x12V\n" +
 	"\fRegionStatus\x12\x1f.sealane.v1.RegionStatusRequest\x1a .sealane.v1.RegionStatusResponse\"\x03\x90\x02\x01\x12b\n" +
 	"\x11WatchRegionStatus\x12$.sealane.v1.WatchRegionStatusRequest\x1a%.sealane.v1.WatchRegionStatusResponse0\x01B<Z:github.com/sealane/sealane/clients/go/sealane/v1;sealanev1b\x06proto3"
@@ -1366,19 +1424,21 @@ var file_sealane_v1_region_proto_depIdxs = []int32{
 	12, // 22: sealane.v1.TargetState.quarantined_since_time:type_name -> google.protobuf.Timestamp
 	12, // 23: sealane.v1.TargetState.last_test_call_time:type_name -> google.protobuf.Timestamp
 	12, // 24: sealane.v1.TargetState.drained_since_time:type_name -> google.protobuf.Timestamp
-	12, // 25: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
-	12, // 26: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
-	0,  // 27: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
-	0,  // 28: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
-	2,  // 29: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
-	4,  // 30: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
-	3,  // 31: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
-	5,  // 32: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
-	31, // [31:33] is the sub-list for method output_type
-	29, // [29:31] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	12, // 25: sealane.v1.TargetState.space_compared_time:type_name -> google.protobuf.Timestamp
+	12, // 26: sealane.v1.TargetState.drifted_since_time:type_name -> google.protobuf.Timestamp
+	12, // 27: sealane.v1.Alarm.alarm_time:type_name -> google.protobuf.Timestamp
+	12, // 28: sealane.v1.Transition.transition_time:type_name -> google.protobuf.Timestamp
+	0,  // 29: sealane.v1.Transition.from_standing:type_name -> sealane.v1.Standing
+	0,  // 30: sealane.v1.Transition.to_standing:type_name -> sealane.v1.Standing
+	2,  // 31: sealane.v1.RegionService.RegionStatus:input_type -> sealane.v1.RegionStatusRequest
+	4,  // 32: sealane.v1.RegionService.WatchRegionStatus:input_type -> sealane.v1.WatchRegionStatusRequest
+	3,  // 33: sealane.v1.RegionService.RegionStatus:output_type -> sealane.v1.RegionStatusResponse
+	5,  // 34: sealane.v1.RegionService.WatchRegionStatus:output_type -> sealane.v1.WatchRegionStatusResponse
+	33, // [33:35] is the sub-list for method output_type
+	31, // [31:33] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_sealane_v1_region_proto_init() }

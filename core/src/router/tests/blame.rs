@@ -255,3 +255,20 @@ fn the_budget_fills_up_though_nothing_is_spent() {
     assert_eq!(router.snapshot(at(1)).test_tokens_left, 0);
     assert!(router.snapshot(at(3600)).test_tokens_left > 8000);
 }
+
+#[test]
+fn time_that_an_attempt_waited_for_us_is_not_its_targets() {
+    for (waits_for_us, learned) in [(0, 5.0), (4, 1.0)] {
+        let mut router = plain(1);
+        for call in 0..20 {
+            let now = at(1 + call * 10);
+            let mut call = call_at(&router, now, now + secs(60));
+            let Decision::Try { ticket, .. } = router.choose(&mut call, now) else { panic!() };
+            router.departs(ticket, now + secs(waits_for_us));
+            router.first_content(&mut call, ticket, now + secs(5));
+            router.observe(&mut call, ticket, &served(), now + secs(5));
+        }
+        let median = router.health[0].baseline.quantiles().unwrap().median.as_secs_f64();
+        assert!((median / learned - 1.0).abs() < 0.2, "{median} s after {waits_for_us} s of ours");
+    }
+}

@@ -58,6 +58,7 @@ fn every_failure_its_class_and_its_effect() {
         (Kind::BadResponse(WrongVectors), "wrong_vectors", Hard, Counts, Then::Rescued),
         (Kind::BadResponse(VersionMismatch), "version_mismatch", Hard, CountsAndAlarms, Then::Rescued),
         (Kind::BadResponse(UnexpectedStatus), "unexpected_status", Hard, Counts, Then::Rescued),
+        (Kind::OtherSpace(Drift::Direction { cosine: 0.5 }), "other_embedding_space", Hard, Counts, Then::Rescued),
         (Kind::Truncated, "truncated", Hard, Counts, Then::Rescued),
         (coded("server_error"), "error_event", Hard, Counts, Then::Rescued),
         (Kind::Unauthorized, "unauthorized", Misconfigured, CountsAndAlarms, Then::Rescued),

@@ -1,5 +1,6 @@
 //! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
-//! `operator`, `quarantine`, `saved`, `succession`), as stories of calls (`scripts`) and of outages (`outages`), as
+//! `operator`, `quarantine`, `quota`, `spaces`, `saved`, `succession`), as stories of calls (`scripts`) and of outages
+//! (`outages`), as
 //! properties (`properties`, `sequences`, `residency`),
 //! and its standing in every state it can reach (`model`).
 #![allow(clippy::unwrap_used)]
@@ -13,12 +14,14 @@ mod outages;
 mod properties;
 mod proving;
 mod quarantine;
+mod quota;
 mod reach;
 mod residency;
 mod saved;
 mod script;
 mod scripts;
 mod sequences;
+mod spaces;
 mod succession;
 mod tables;
 mod transitions;
@@ -57,7 +60,7 @@ fn target(id: u16) -> Target {
         reasoning: false,
         upstream_stream: UpstreamStream::Auto,
         version: None,
-        embedding_space: "".into(),
+        embedding_space: None,
         claims: Default::default(),
     }
 }

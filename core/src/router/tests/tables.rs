@@ -190,6 +190,7 @@ fn every_alarm_has_its_word() {
         contradicted(Mismatch::Region { reported: "North Europe".into() }),
         contradicted(Mismatch::Deployment { reported: "other".into() }),
         contradicted(Mismatch::Spillover),
+        Alarm::Drifted { target: target(), since: at(0), drift: Drift::Direction { cosine: 0.5 } },
         Alarm::TestRefused { target: target() },
         Alarm::TestsFailing { target: target() },
         Alarm::Unproven { target: target() },

@@ -90,7 +90,7 @@ VECTOR_ENCODING_FLOAT32: VectorEncoding
 VECTOR_ENCODING_FLOAT32_LE_BYTES: VectorEncoding
 
 class CompleteRequest(_message.Message):
-    __slots__ = ("model", "messages", "max_output_tokens", "temperature", "top_p", "seed", "stop_sequences", "frequency_penalty", "presence_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "routing", "verbosity", "choice_count", "logprobs", "top_logprobs", "logit_bias", "prediction", "metadata", "end_user_id", "extra_params")
+    __slots__ = ("model", "messages", "max_output_tokens", "temperature", "top_p", "seed", "stop_sequences", "frequency_penalty", "presence_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "routing", "verbosity", "choice_count", "logprobs", "top_logprobs", "logit_bias", "prediction", "metadata", "end_user_id", "extra_params", "user_security_context")
     class LogitBiasEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -129,6 +129,7 @@ class CompleteRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     END_USER_ID_FIELD_NUMBER: _ClassVar[int]
     EXTRA_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    USER_SECURITY_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[Message]
     max_output_tokens: int
@@ -153,10 +154,11 @@ class CompleteRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     end_user_id: str
     extra_params: _struct_pb2.Struct
-    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., max_output_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., parallel_tool_calls: bool = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., reasoning_effort: _Optional[_Union[ReasoningEffort, str]] = ..., routing: _Optional[_Union[_common_pb2.RoutingOptions, _Mapping]] = ..., verbosity: _Optional[_Union[Verbosity, str]] = ..., choice_count: _Optional[int] = ..., logprobs: bool = ..., top_logprobs: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., prediction: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., end_user_id: _Optional[str] = ..., extra_params: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    user_security_context: UserSecurityContext
+    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., max_output_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., parallel_tool_calls: bool = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., reasoning_effort: _Optional[_Union[ReasoningEffort, str]] = ..., routing: _Optional[_Union[_common_pb2.RoutingOptions, _Mapping]] = ..., verbosity: _Optional[_Union[Verbosity, str]] = ..., choice_count: _Optional[int] = ..., logprobs: bool = ..., top_logprobs: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., prediction: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., end_user_id: _Optional[str] = ..., extra_params: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., user_security_context: _Optional[_Union[UserSecurityContext, _Mapping]] = ...) -> None: ...
 
 class CompleteStreamRequest(_message.Message):
-    __slots__ = ("model", "messages", "max_output_tokens", "temperature", "top_p", "seed", "stop_sequences", "frequency_penalty", "presence_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "routing", "verbosity", "choice_count", "logprobs", "top_logprobs", "logit_bias", "prediction", "metadata", "end_user_id", "extra_params")
+    __slots__ = ("model", "messages", "max_output_tokens", "temperature", "top_p", "seed", "stop_sequences", "frequency_penalty", "presence_penalty", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "routing", "verbosity", "choice_count", "logprobs", "top_logprobs", "logit_bias", "prediction", "metadata", "end_user_id", "extra_params", "user_security_context")
     class LogitBiasEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -195,6 +197,7 @@ class CompleteStreamRequest(_message.Message):
     METADATA_FIELD_NUMBER: _ClassVar[int]
     END_USER_ID_FIELD_NUMBER: _ClassVar[int]
     EXTRA_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    USER_SECURITY_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[Message]
     max_output_tokens: int
@@ -219,7 +222,20 @@ class CompleteStreamRequest(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     end_user_id: str
     extra_params: _struct_pb2.Struct
-    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., max_output_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., parallel_tool_calls: bool = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., reasoning_effort: _Optional[_Union[ReasoningEffort, str]] = ..., routing: _Optional[_Union[_common_pb2.RoutingOptions, _Mapping]] = ..., verbosity: _Optional[_Union[Verbosity, str]] = ..., choice_count: _Optional[int] = ..., logprobs: bool = ..., top_logprobs: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., prediction: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., end_user_id: _Optional[str] = ..., extra_params: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    user_security_context: UserSecurityContext
+    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., max_output_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., seed: _Optional[int] = ..., stop_sequences: _Optional[_Iterable[str]] = ..., frequency_penalty: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., tools: _Optional[_Iterable[_Union[Tool, _Mapping]]] = ..., tool_choice: _Optional[_Union[ToolChoice, _Mapping]] = ..., parallel_tool_calls: bool = ..., response_format: _Optional[_Union[ResponseFormat, _Mapping]] = ..., reasoning_effort: _Optional[_Union[ReasoningEffort, str]] = ..., routing: _Optional[_Union[_common_pb2.RoutingOptions, _Mapping]] = ..., verbosity: _Optional[_Union[Verbosity, str]] = ..., choice_count: _Optional[int] = ..., logprobs: bool = ..., top_logprobs: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., prediction: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., end_user_id: _Optional[str] = ..., extra_params: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., user_security_context: _Optional[_Union[UserSecurityContext, _Mapping]] = ...) -> None: ...
+
+class UserSecurityContext(_message.Message):
+    __slots__ = ("application_name", "end_user_id", "end_user_tenant_id", "source_ip")
+    APPLICATION_NAME_FIELD_NUMBER: _ClassVar[int]
+    END_USER_ID_FIELD_NUMBER: _ClassVar[int]
+    END_USER_TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_IP_FIELD_NUMBER: _ClassVar[int]
+    application_name: str
+    end_user_id: str
+    end_user_tenant_id: str
+    source_ip: str
+    def __init__(self, application_name: _Optional[str] = ..., end_user_id: _Optional[str] = ..., end_user_tenant_id: _Optional[str] = ..., source_ip: _Optional[str] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("role", "content", "name", "tool_calls", "tool_call_id")
@@ -236,14 +252,16 @@ class Message(_message.Message):
     def __init__(self, role: _Optional[_Union[Role, str]] = ..., content: _Optional[_Iterable[_Union[ContentPart, _Mapping]]] = ..., name: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCall, _Mapping]]] = ..., tool_call_id: _Optional[str] = ...) -> None: ...
 
 class ContentPart(_message.Message):
-    __slots__ = ("text", "image", "refusal")
+    __slots__ = ("text", "image", "refusal", "file")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
     text: str
     image: ImagePart
     refusal: str
-    def __init__(self, text: _Optional[str] = ..., image: _Optional[_Union[ImagePart, _Mapping]] = ..., refusal: _Optional[str] = ...) -> None: ...
+    file: FilePart
+    def __init__(self, text: _Optional[str] = ..., image: _Optional[_Union[ImagePart, _Mapping]] = ..., refusal: _Optional[str] = ..., file: _Optional[_Union[FilePart, _Mapping]] = ...) -> None: ...
 
 class ImagePart(_message.Message):
     __slots__ = ("uri", "inline", "mime_type", "detail")
@@ -256,6 +274,16 @@ class ImagePart(_message.Message):
     mime_type: str
     detail: ImageDetail
     def __init__(self, uri: _Optional[str] = ..., inline: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., detail: _Optional[_Union[ImageDetail, str]] = ...) -> None: ...
+
+class FilePart(_message.Message):
+    __slots__ = ("inline", "mime_type", "name")
+    INLINE_FIELD_NUMBER: _ClassVar[int]
+    MIME_TYPE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    inline: bytes
+    mime_type: str
+    name: str
+    def __init__(self, inline: _Optional[bytes] = ..., mime_type: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
 class ToolCall(_message.Message):
     __slots__ = ("id", "name", "arguments_json")
@@ -334,7 +362,7 @@ class JsonSchemaFormat(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., schema_json: _Optional[str] = ..., strict: bool = ...) -> None: ...
 
 class CompleteResponse(_message.Message):
-    __slots__ = ("response_id", "model", "create_time", "choices", "usage", "served_by", "system_fingerprint", "prompt_filter_results")
+    __slots__ = ("response_id", "model", "create_time", "choices", "usage", "served_by", "system_fingerprint", "prompt_filter_results", "service_tier")
     RESPONSE_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -343,6 +371,7 @@ class CompleteResponse(_message.Message):
     SERVED_BY_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FILTER_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_TIER_FIELD_NUMBER: _ClassVar[int]
     response_id: str
     model: str
     create_time: _timestamp_pb2.Timestamp
@@ -351,21 +380,36 @@ class CompleteResponse(_message.Message):
     served_by: _common_pb2.ServedBy
     system_fingerprint: str
     prompt_filter_results: _containers.RepeatedCompositeFieldContainer[PromptFilterResult]
-    def __init__(self, response_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., served_by: _Optional[_Union[_common_pb2.ServedBy, _Mapping]] = ..., system_fingerprint: _Optional[str] = ..., prompt_filter_results: _Optional[_Iterable[_Union[PromptFilterResult, _Mapping]]] = ...) -> None: ...
+    service_tier: str
+    def __init__(self, response_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., choices: _Optional[_Iterable[_Union[Choice, _Mapping]]] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., served_by: _Optional[_Union[_common_pb2.ServedBy, _Mapping]] = ..., system_fingerprint: _Optional[str] = ..., prompt_filter_results: _Optional[_Iterable[_Union[PromptFilterResult, _Mapping]]] = ..., service_tier: _Optional[str] = ...) -> None: ...
 
 class Choice(_message.Message):
-    __slots__ = ("index", "message", "finish_reason", "filter_results", "logprobs")
+    __slots__ = ("index", "message", "finish_reason", "filter_results", "logprobs", "url_citations")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
     FILTER_RESULTS_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
+    URL_CITATIONS_FIELD_NUMBER: _ClassVar[int]
     index: int
     message: Message
     finish_reason: FinishReason
     filter_results: ContentFilterResults
     logprobs: LogProbs
-    def __init__(self, index: _Optional[int] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., filter_results: _Optional[_Union[ContentFilterResults, _Mapping]] = ..., logprobs: _Optional[_Union[LogProbs, _Mapping]] = ...) -> None: ...
+    url_citations: _containers.RepeatedCompositeFieldContainer[UrlCitation]
+    def __init__(self, index: _Optional[int] = ..., message: _Optional[_Union[Message, _Mapping]] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., filter_results: _Optional[_Union[ContentFilterResults, _Mapping]] = ..., logprobs: _Optional[_Union[LogProbs, _Mapping]] = ..., url_citations: _Optional[_Iterable[_Union[UrlCitation, _Mapping]]] = ...) -> None: ...
+
+class UrlCitation(_message.Message):
+    __slots__ = ("uri", "title", "start_index", "end_index")
+    URI_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    START_INDEX_FIELD_NUMBER: _ClassVar[int]
+    END_INDEX_FIELD_NUMBER: _ClassVar[int]
+    uri: str
+    title: str
+    start_index: int
+    end_index: int
+    def __init__(self, uri: _Optional[str] = ..., title: _Optional[str] = ..., start_index: _Optional[int] = ..., end_index: _Optional[int] = ...) -> None: ...
 
 class PromptFilterResult(_message.Message):
     __slots__ = ("prompt_index", "results")
@@ -384,7 +428,7 @@ class ContentFilterResults(_message.Message):
     def __init__(self, verdicts: _Optional[_Iterable[_Union[ContentFilterVerdict, _Mapping]]] = ..., unfiltered: bool = ...) -> None: ...
 
 class ContentFilterVerdict(_message.Message):
-    __slots__ = ("category", "filtered", "detected", "severity")
+    __slots__ = ("category", "filtered", "detected", "severity", "citation", "details")
     class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SEVERITY_UNSPECIFIED: _ClassVar[ContentFilterVerdict.Severity]
@@ -401,11 +445,39 @@ class ContentFilterVerdict(_message.Message):
     FILTERED_FIELD_NUMBER: _ClassVar[int]
     DETECTED_FIELD_NUMBER: _ClassVar[int]
     SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    CITATION_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
     category: str
     filtered: bool
     detected: bool
     severity: ContentFilterVerdict.Severity
-    def __init__(self, category: _Optional[str] = ..., filtered: bool = ..., detected: bool = ..., severity: _Optional[_Union[ContentFilterVerdict.Severity, str]] = ...) -> None: ...
+    citation: CodeCitation
+    details: _containers.RepeatedCompositeFieldContainer[ContentFilterDetail]
+    def __init__(self, category: _Optional[str] = ..., filtered: bool = ..., detected: bool = ..., severity: _Optional[_Union[ContentFilterVerdict.Severity, str]] = ..., citation: _Optional[_Union[CodeCitation, _Mapping]] = ..., details: _Optional[_Iterable[_Union[ContentFilterDetail, _Mapping]]] = ...) -> None: ...
+
+class CodeCitation(_message.Message):
+    __slots__ = ("uri", "license")
+    URI_FIELD_NUMBER: _ClassVar[int]
+    LICENSE_FIELD_NUMBER: _ClassVar[int]
+    uri: str
+    license: str
+    def __init__(self, uri: _Optional[str] = ..., license: _Optional[str] = ...) -> None: ...
+
+class ContentFilterDetail(_message.Message):
+    __slots__ = ("id", "filtered", "detected", "redacted", "start_offset", "end_offset")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    FILTERED_FIELD_NUMBER: _ClassVar[int]
+    DETECTED_FIELD_NUMBER: _ClassVar[int]
+    REDACTED_FIELD_NUMBER: _ClassVar[int]
+    START_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    END_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    filtered: bool
+    detected: bool
+    redacted: bool
+    start_offset: int
+    end_offset: int
+    def __init__(self, id: _Optional[str] = ..., filtered: bool = ..., detected: bool = ..., redacted: bool = ..., start_offset: _Optional[int] = ..., end_offset: _Optional[int] = ...) -> None: ...
 
 class LogProbs(_message.Message):
     __slots__ = ("content", "refusal")
@@ -454,36 +526,40 @@ class CompleteStreamResponse(_message.Message):
     def __init__(self, start: _Optional[_Union[StreamStart, _Mapping]] = ..., delta: _Optional[_Union[Delta, _Mapping]] = ..., choice_finish: _Optional[_Union[ChoiceFinish, _Mapping]] = ..., filter_annotation: _Optional[_Union[FilterAnnotation, _Mapping]] = ..., restarted: _Optional[_Union[Restarted, _Mapping]] = ..., end: _Optional[_Union[StreamEnd, _Mapping]] = ...) -> None: ...
 
 class StreamStart(_message.Message):
-    __slots__ = ("response_id", "model", "create_time", "served_by", "system_fingerprint", "prompt_filter_results")
+    __slots__ = ("response_id", "model", "create_time", "served_by", "system_fingerprint", "prompt_filter_results", "service_tier")
     RESPONSE_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     SERVED_BY_FIELD_NUMBER: _ClassVar[int]
     SYSTEM_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FILTER_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_TIER_FIELD_NUMBER: _ClassVar[int]
     response_id: str
     model: str
     create_time: _timestamp_pb2.Timestamp
     served_by: _common_pb2.ServedBy
     system_fingerprint: str
     prompt_filter_results: _containers.RepeatedCompositeFieldContainer[PromptFilterResult]
-    def __init__(self, response_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., served_by: _Optional[_Union[_common_pb2.ServedBy, _Mapping]] = ..., system_fingerprint: _Optional[str] = ..., prompt_filter_results: _Optional[_Iterable[_Union[PromptFilterResult, _Mapping]]] = ...) -> None: ...
+    service_tier: str
+    def __init__(self, response_id: _Optional[str] = ..., model: _Optional[str] = ..., create_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., served_by: _Optional[_Union[_common_pb2.ServedBy, _Mapping]] = ..., system_fingerprint: _Optional[str] = ..., prompt_filter_results: _Optional[_Iterable[_Union[PromptFilterResult, _Mapping]]] = ..., service_tier: _Optional[str] = ...) -> None: ...
 
 class Delta(_message.Message):
-    __slots__ = ("choice_index", "text", "tool_calls", "refusal", "logprobs", "filter_results")
+    __slots__ = ("choice_index", "text", "tool_calls", "refusal", "logprobs", "filter_results", "url_citations")
     CHOICE_INDEX_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     TOOL_CALLS_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     FILTER_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    URL_CITATIONS_FIELD_NUMBER: _ClassVar[int]
     choice_index: int
     text: str
     tool_calls: _containers.RepeatedCompositeFieldContainer[ToolCallDelta]
     refusal: str
     logprobs: LogProbs
     filter_results: ContentFilterResults
-    def __init__(self, choice_index: _Optional[int] = ..., text: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCallDelta, _Mapping]]] = ..., refusal: _Optional[str] = ..., logprobs: _Optional[_Union[LogProbs, _Mapping]] = ..., filter_results: _Optional[_Union[ContentFilterResults, _Mapping]] = ...) -> None: ...
+    url_citations: _containers.RepeatedCompositeFieldContainer[UrlCitation]
+    def __init__(self, choice_index: _Optional[int] = ..., text: _Optional[str] = ..., tool_calls: _Optional[_Iterable[_Union[ToolCallDelta, _Mapping]]] = ..., refusal: _Optional[str] = ..., logprobs: _Optional[_Union[LogProbs, _Mapping]] = ..., filter_results: _Optional[_Union[ContentFilterResults, _Mapping]] = ..., url_citations: _Optional[_Iterable[_Union[UrlCitation, _Mapping]]] = ...) -> None: ...
 
 class ToolCallDelta(_message.Message):
     __slots__ = ("index", "id", "name", "arguments_json_fragment")

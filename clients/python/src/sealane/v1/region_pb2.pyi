@@ -25,6 +25,7 @@ class Overlay(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OVERLAY_DRAINED: _ClassVar[Overlay]
     OVERLAY_MISCONFIGURED: _ClassVar[Overlay]
     OVERLAY_QUARANTINED: _ClassVar[Overlay]
+    OVERLAY_DRIFTED: _ClassVar[Overlay]
 STANDING_UNSPECIFIED: Standing
 STANDING_SERVING: Standing
 STANDING_SUSPECTED: Standing
@@ -35,6 +36,7 @@ OVERLAY_COOLING: Overlay
 OVERLAY_DRAINED: Overlay
 OVERLAY_MISCONFIGURED: Overlay
 OVERLAY_QUARANTINED: Overlay
+OVERLAY_DRIFTED: Overlay
 
 class RegionStatusRequest(_message.Message):
     __slots__ = ("region", "model")
@@ -116,7 +118,7 @@ class ModelState(_message.Message):
     def __init__(self, model: _Optional[str] = ..., active_region: _Optional[str] = ..., active_resource: _Optional[str] = ..., active_deployment: _Optional[str] = ..., ready_standbys: _Optional[int] = ..., pinned_workflows: _Optional[int] = ...) -> None: ...
 
 class TargetState(_message.Message):
-    __slots__ = ("model", "resource", "deployment", "priority", "processing_scope", "standing", "standing_since_time", "standing_reason", "next_step", "next_step_time", "overlay", "cooling_until_time", "drained_until_time", "out_level", "traffic_share", "in_flight_calls", "recent_attempts", "recent_success_ratio", "latency_p50", "latency_p95", "last_success_time", "last_failure_time", "last_failure", "remaining_requests", "remaining_tokens", "served_calls", "failed_attempts", "last_proven_time", "test_calls", "test_call_tokens", "passed_test_calls", "drain_reason", "misconfigured_since_time", "quarantined_since_time", "last_test_call_time", "last_test_call_failure", "last_failure_http_status", "drained_since_time")
+    __slots__ = ("model", "resource", "deployment", "priority", "processing_scope", "standing", "standing_since_time", "standing_reason", "next_step", "next_step_time", "overlay", "cooling_until_time", "drained_until_time", "out_level", "traffic_share", "in_flight_calls", "recent_attempts", "recent_success_ratio", "latency_p50", "latency_p95", "last_success_time", "last_failure_time", "last_failure", "remaining_requests", "remaining_tokens", "served_calls", "failed_attempts", "last_proven_time", "test_calls", "test_call_tokens", "passed_test_calls", "drain_reason", "misconfigured_since_time", "quarantined_since_time", "last_test_call_time", "last_test_call_failure", "last_failure_http_status", "drained_since_time", "embedding_space", "space_compared_time", "space_cosine", "drifted_since_time", "drift_reason")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
     DEPLOYMENT_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +157,11 @@ class TargetState(_message.Message):
     LAST_TEST_CALL_FAILURE_FIELD_NUMBER: _ClassVar[int]
     LAST_FAILURE_HTTP_STATUS_FIELD_NUMBER: _ClassVar[int]
     DRAINED_SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_SPACE_FIELD_NUMBER: _ClassVar[int]
+    SPACE_COMPARED_TIME_FIELD_NUMBER: _ClassVar[int]
+    SPACE_COSINE_FIELD_NUMBER: _ClassVar[int]
+    DRIFTED_SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    DRIFT_REASON_FIELD_NUMBER: _ClassVar[int]
     model: str
     resource: str
     deployment: str
@@ -193,7 +200,12 @@ class TargetState(_message.Message):
     last_test_call_failure: str
     last_failure_http_status: int
     drained_since_time: _timestamp_pb2.Timestamp
-    def __init__(self, model: _Optional[str] = ..., resource: _Optional[str] = ..., deployment: _Optional[str] = ..., priority: _Optional[int] = ..., processing_scope: _Optional[_Union[_common_pb2.ProcessingScope, str]] = ..., standing: _Optional[_Union[Standing, str]] = ..., standing_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., standing_reason: _Optional[str] = ..., next_step: _Optional[str] = ..., next_step_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., overlay: _Optional[_Union[Overlay, str]] = ..., cooling_until_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., drained_until_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., out_level: _Optional[int] = ..., traffic_share: _Optional[float] = ..., in_flight_calls: _Optional[int] = ..., recent_attempts: _Optional[int] = ..., recent_success_ratio: _Optional[float] = ..., latency_p50: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., latency_p95: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., last_success_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure: _Optional[str] = ..., remaining_requests: _Optional[int] = ..., remaining_tokens: _Optional[int] = ..., served_calls: _Optional[int] = ..., failed_attempts: _Optional[int] = ..., last_proven_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., test_calls: _Optional[int] = ..., test_call_tokens: _Optional[int] = ..., passed_test_calls: _Optional[int] = ..., drain_reason: _Optional[str] = ..., misconfigured_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., quarantined_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_test_call_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_test_call_failure: _Optional[str] = ..., last_failure_http_status: _Optional[int] = ..., drained_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    embedding_space: str
+    space_compared_time: _timestamp_pb2.Timestamp
+    space_cosine: float
+    drifted_since_time: _timestamp_pb2.Timestamp
+    drift_reason: str
+    def __init__(self, model: _Optional[str] = ..., resource: _Optional[str] = ..., deployment: _Optional[str] = ..., priority: _Optional[int] = ..., processing_scope: _Optional[_Union[_common_pb2.ProcessingScope, str]] = ..., standing: _Optional[_Union[Standing, str]] = ..., standing_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., standing_reason: _Optional[str] = ..., next_step: _Optional[str] = ..., next_step_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., overlay: _Optional[_Union[Overlay, str]] = ..., cooling_until_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., drained_until_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., out_level: _Optional[int] = ..., traffic_share: _Optional[float] = ..., in_flight_calls: _Optional[int] = ..., recent_attempts: _Optional[int] = ..., recent_success_ratio: _Optional[float] = ..., latency_p50: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., latency_p95: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., last_success_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_failure: _Optional[str] = ..., remaining_requests: _Optional[int] = ..., remaining_tokens: _Optional[int] = ..., served_calls: _Optional[int] = ..., failed_attempts: _Optional[int] = ..., last_proven_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., test_calls: _Optional[int] = ..., test_call_tokens: _Optional[int] = ..., passed_test_calls: _Optional[int] = ..., drain_reason: _Optional[str] = ..., misconfigured_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., quarantined_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_test_call_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., last_test_call_failure: _Optional[str] = ..., last_failure_http_status: _Optional[int] = ..., drained_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., embedding_space: _Optional[str] = ..., space_compared_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., space_cosine: _Optional[float] = ..., drifted_since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., drift_reason: _Optional[str] = ...) -> None: ...
 
 class Alarm(_message.Message):
     __slots__ = ("kind", "message", "model", "region", "resource", "deployment", "alarm_time")

@@ -168,6 +168,7 @@ fn overlay(overlay: &Overlay) -> String {
         Overlay::Cooling { until } => format!("cooling until {}", seconds(*until)),
         Overlay::Drained { until, reason, .. } => format!("drained until {} ({reason})", seconds(*until)),
         Overlay::Quarantined { since } => format!("quarantined since {}", seconds(*since)),
+        Overlay::Drifted { since, .. } => format!("drifted since {}", seconds(*since)),
         Overlay::Misconfigured { since } => format!("misconfigured since {}", seconds(*since)),
     }
 }

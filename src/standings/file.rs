@@ -1,35 +1,23 @@
-//! Tells of standings that changed, and keeps them in a small file from one process to the next, so that a restart
-//! in the middle of an outage does not send everything back to a primary that is down.
+//! The file in which standings outlast the process.
 use std::{
-    collections::HashMap,
-    fs, io,
-    path::Path,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use sealane_core::{
-    domain::{Moment, TargetId},
-    router::{Cause, Router, SavedDrain, SavedTarget, Snapshot, Standing, Transition},
+    domain::Moment,
+    router::{Router, SavedDrain, SavedTarget},
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::{
-    audit::{self, Event, Journal, Probe},
-    dispatch::Dispatcher,
-    upstream::Upstream,
-};
-
-/// Changes within this time are written together.
-const GATHER: Duration = Duration::from_millis(500);
+use crate::{dispatch::Dispatcher, upstream::Upstream};
 
 /// A file that nobody has refreshed for so long tells of another time.
 const OLDEST: Duration = Duration::from_secs(24 * 3600);
-
-/// Holds and drains run down: the file is refreshed at least so often while there is something in it.
-const REFRESH: Duration = Duration::from_secs(60);
 
 /// The file, versioned: plain data that a shared store could hold just as well.
 #[derive(Debug, Deserialize, Serialize)]
@@ -130,7 +118,7 @@ fn read(path: &Path, now: SystemTime) -> Result<(Vec<SavedTarget>, Duration), Re
 }
 
 /// Whole or not at all: written beside it, then renamed over it.
-fn write(path: &Path, targets: &[SavedTarget], now: SystemTime) -> io::Result<()> {
+pub(super) fn write(path: &Path, targets: &[SavedTarget], now: SystemTime) -> io::Result<()> {
     let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let saved_at = millis(now.duration_since(UNIX_EPOCH).unwrap_or_default());
     let entry = |saved: &SavedTarget| Entry {
@@ -148,105 +136,33 @@ fn write(path: &Path, targets: &[SavedTarget], now: SystemTime) -> io::Result<()
         }),
     };
     let file = File { version: VERSION, saved_at, targets: targets.iter().map(entry).collect() };
+    let (folder, beside) = places(path);
+    put(&beside, &serde_json::to_vec_pretty(&file)?)?;
+    fs::rename(beside, path)?;
+    // The new name is as durable as what it names, or a power cut could leave neither.
+    fs::File::open(folder)?.sync_all()
+}
+
+/// The folder of the file, and where its successor is written.
+fn places(path: &Path) -> (&Path, PathBuf) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let beside = Path::new(&beside);
-    fs::write(beside, serde_json::to_vec_pretty(&file)?)?;
-    fs::rename(beside, path)
+    (folder, beside.into())
 }
 
-/// Logs every standing that changes, notes it in the journal beside sums of the test calls, and keeps the file true;
-/// runs until dropped.
-pub async fn keep<U: Upstream>(dispatcher: &Dispatcher<U>, file: Option<&Path>, journal: Option<&Journal>) {
-    let mut changes = dispatcher.changes();
-    let mut told: Option<Transition> = dispatcher.snapshot().transitions.into_iter().next();
-    let mut probes = Probes::new();
-    let mut written = Vec::new();
-    loop {
-        if tokio::time::timeout(REFRESH, changes.changed()).await.is_ok_and(|changed| changed.is_err()) {
-            return;
-        }
-        let snapshot = dispatcher.snapshot();
-        if let Some(journal) = journal {
-            probes.note(&snapshot, journal);
-        }
-        let news = snapshot.transitions;
-        let known = news.iter().position(|one| Some(one) == told.as_ref()).unwrap_or(news.len());
-        for transition in news[..known].iter().rev() {
-            tell(transition);
-            if let Some(journal) = journal {
-                // What is lost is counted, and told by the journal itself.
-                let _ = journal.note(record(transition));
-            }
-        }
-        told = news.into_iter().next().or(told);
-        let Some(path) = file else { continue };
-        tokio::time::sleep(GATHER).await;
-        let targets = dispatcher.saved();
-        if targets.is_empty() && written.is_empty() {
-            continue;
-        }
-        let path = path.to_owned();
-        let to_write = targets.clone();
-        let outcome = tokio::task::spawn_blocking(move || {
-            write(&path, &to_write, SystemTime::now()).map_err(|error| (path, error))
-        });
-        if let Ok(Err((path, error))) = outcome.await {
-            warn!(file = %path.display(), %error, "standings not kept: after a restart they would be learned again");
-        }
-        written = targets;
-    }
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
-fn record(transition: &Transition) -> Event {
-    let Transition { target, from, to, cause, .. } = transition;
-    let word = |standing: &Standing| match standing {
-        Standing::Out { level } => format!("out({level})"),
-        Standing::Returning { step } => format!("returning({step})"),
-        Standing::Serving | Standing::Suspected => standing.as_str().to_owned(),
-    };
-    Event::Transition(audit::Transition {
-        model: (&target.model).into(),
-        region: (&target.region).into(),
-        deployment: (&target.deployment).into(),
-        from: word(from).into(),
-        to: word(to).into(),
-        reason: cause.to_string().into(),
-    })
-}
-
-/// Sums of test calls: one record a minute for each target that was tested, however often.
-struct Probes {
-    since: Instant,
-    /// Made and passed, as last noted, by target.
-    noted: HashMap<TargetId, (u64, u64)>,
-}
-
-impl Probes {
-    fn new() -> Self {
-        Self { since: Instant::now(), noted: HashMap::new() }
-    }
-
-    fn note(&mut self, snapshot: &Snapshot, journal: &Journal) {
-        let window = self.since.elapsed();
-        if window < REFRESH {
-            return;
-        }
-        self.since = Instant::now();
-        for view in &snapshot.targets {
-            let (made, passed) = view.tests;
-            let before = self.noted.insert(view.target.id, view.tests).unwrap_or_default();
-            let (made, passed) = (made.saturating_sub(before.0), passed.saturating_sub(before.1));
-            if made > 0 {
-                let _ = journal.note(Event::Probe(Probe {
-                    region: (&view.target.region).into(),
-                    deployment: (&view.target.deployment).into(),
-                    window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
-                    passed,
-                    failed: made.saturating_sub(passed),
-                }));
-            }
-        }
+/// Says at the start if the file could not be written later: the first change of a standing may be weeks away, and
+/// the restart that needs the file comes right after it.
+pub fn try_out(path: &Path) {
+    let (_, beside) = places(path);
+    if let Err(error) = put(&beside, b"").and_then(|()| fs::remove_file(&beside)) {
+        warn!(file = %path.display(), %error, "standings cannot be kept there: after a restart they would be learned again");
     }
 }
 
@@ -255,28 +171,6 @@ pub fn save_now<U: Upstream>(dispatcher: &Dispatcher<U>, file: Option<&Path>) {
     let Some(path) = file else { return };
     if let Err(error) = write(path, &dispatcher.saved(), SystemTime::now()) {
         warn!(file = %path.display(), %error, "standings not kept: after a restart they would be learned again");
-    }
-}
-
-fn tell(transition: &Transition) {
-    let Transition { target, from, to, cause, .. } = transition;
-    let (model, region, resource) = (&*target.model, &*target.region, &*target.resource);
-    let deployment = &*target.deployment;
-    let (before, after) = (from.as_str(), to.as_str());
-    if let Cause::Drained { .. } | Cause::Released { .. } | Cause::DrainOver { .. } = cause {
-        info!(model, region, resource, deployment, standing = after, %cause, "drain changed");
-        return;
-    }
-    match to {
-        Standing::Out { level } => {
-            warn!(model, region, resource, deployment, from = before, to = after, level, %cause, "standing changed");
-        }
-        Standing::Returning { step } => {
-            info!(model, region, resource, deployment, from = before, to = after, step, %cause, "standing changed");
-        }
-        Standing::Serving | Standing::Suspected => {
-            info!(model, region, resource, deployment, from = before, to = after, %cause, "standing changed");
-        }
     }
 }
 
@@ -308,6 +202,9 @@ mod tests {
         write(&path, &saved, now).unwrap();
         assert_eq!(read(&path, now + Duration::from_secs(5)).unwrap(), (saved, Duration::from_secs(5)));
         assert_eq!(read(&path, now - Duration::from_secs(5)).unwrap().1, Duration::ZERO, "a clock set back");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left beside it");
+        try_out(&path);
+        assert!(read(&path, now).is_ok(), "trying it out leaves it as it is");
         let told = |now| read(&path, now).unwrap_err().to_string();
         assert!(told(now + Duration::from_secs(25 * 3600)).contains("25 h ago"));
         let first = r#"{"version":1,"saved_at":1800000000000,"targets":[{"model":"m","resource":"r","deployment":"d",

@@ -1,0 +1,34 @@
+"""PDF files -> the text of their pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypdf import PdfReader
+
+
+@dataclass(frozen=True)
+class Page:
+    document: str
+    """The file's name."""
+    number: int
+    """As a reader counts them: the first is 1."""
+    text: str
+
+
+def find(path: Path) -> list[Path]:
+    """The file itself, or every PDF below the folder. Two files of one name could not be told apart in a citation."""
+    found = sorted(path.rglob("*.pdf")) if path.is_dir() else [path]
+    names = [file.name for file in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"several files are named {', '.join(twice)}")
+    return found
+
+
+def pages(file: Path) -> Iterator[Page]:
+    """The pages that hold text; one that is only a picture would need OCR and is left out."""
+    for number, page in enumerate(PdfReader(file).pages, start=1):
+        if text := " ".join(page.extract_text().split()):
+            yield Page(file.name, number, text)
