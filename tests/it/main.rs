@@ -12,6 +12,7 @@ mod faults;
 mod grpc;
 mod identity;
 mod ingest;
+mod ingest_cli;
 mod layers;
 mod metrics;
 mod policy;

@@ -4,7 +4,10 @@ the real one while its regions fail."""
 import asyncio
 import gc
 import itertools
+import json
+import os
 import struct
+import subprocess
 import sys
 import threading
 import types
@@ -12,7 +15,7 @@ import types
 import grpc
 import numpy as np
 import pytest
-from running_service import PRIMARY
+from running_service import BINARY, PRIMARY, TOKEN
 from scripted_service import CODES, ScriptedService, error_info, refusal, serving
 
 import sealane
@@ -372,6 +375,19 @@ def test_20_000_chunks_while_the_primary_dies_throttles_and_returns(real, client
     assert run.summary.embedded_items == CHUNKS and run.summary.failed_items == 0
     assert len(run.summary.items_by_region) == 2, "the standby served what the primary did not"
     assert run.summary.streams == 1, "the service hid it all"
+
+
+def test_numpy_reads_what_the_command_writes(real, tmp_path, client):
+    texts = [f"text {number}" for number in range(300)]
+    (tmp_path / "chunks.jsonl").write_text("".join(json.dumps({"id": text, "text": text}) + "\n" for text in texts))
+    command = [BINARY, "ingest", "--in", "chunks.jsonl", "--out", "vectors.npy", "--dimensions", "16"]
+    environment = {**os.environ, "SEALANE_ADDR": real.address, "SEALANE_TOKEN": TOKEN}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=50, capture_output=True)
+    array = np.load(tmp_path / "vectors.npy")
+    ids = [json.loads(line) for line in (tmp_path / "vectors.ids.jsonl").read_text().splitlines()]
+    assert array.shape == (300, 16) and array.dtype == np.float32 and array.flags.c_contiguous
+    expected = client.embed_many(texts, model=MODEL, dimensions=16).array()
+    assert (array[[ids.index(text) for text in texts]] == expected).all()
 
 
 async def test_the_same_from_asyncio_on_a_smaller_scale(real, async_client):

@@ -10,9 +10,10 @@ with sealane.Client() as client:
 from importlib import metadata as _metadata
 
 from sealane.aio import AsyncClient
+from sealane.aio_embed_many import AsyncIngestion
 from sealane.channel import Tls
 from sealane.client import Client
-from sealane.embed_many import AsyncIngestion, Ingestion
+from sealane.embed_many import Ingestion
 from sealane.errors import (
     CallCancelledError,
     DeadlineExceededError,

@@ -10,8 +10,8 @@ import grpc
 import grpc.aio
 from typing_extensions import Self, Unpack
 
+from sealane.aio_embed_many import AsyncIngestion
 from sealane.channel import CallMetadata, Tls, Token, connection, default_timeouts
-from sealane.embed_many import AsyncIngestion
 from sealane.errors import from_rpc_error
 from sealane.ingestion import GivenItem, Ledger, Patience
 from sealane.progress import Bar, Progress

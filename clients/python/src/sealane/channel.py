@@ -104,6 +104,8 @@ def _options(local: bool) -> list[tuple[str, Any]]:
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.service_config", json.dumps(service_config)),
         ("grpc.primary_user_agent", f"sealane-python/{metadata.version('sealane')}"),
+        # gRPC's own two minutes are longer than a restart of the service takes.
+        ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.enable_http_proxy", 0 if local else 1),
     ]
 

@@ -123,6 +123,31 @@ class IngestionSummary:
     """Streams opened; more than 1 if one broke."""
 
 
+class Rows:
+    """Answers as rows of one array."""
+
+    def __init__(self) -> None:
+        self._packed: dict[int, bytes] = {}
+        self._errors: list[ItemError] = []
+
+    def add(self, item: EmbeddedItem) -> None:
+        if item.error is not None:
+            self._errors.append(item.error)
+        self._packed[item.index] = item.packed
+
+    def array(self, summary: IngestionSummary) -> NDArray[np.float32]:
+        import numpy as np
+
+        if self._errors:
+            raise ItemsFailedError(self._errors)
+        if len(self._packed) != summary.embedded_items:
+            raise RuntimeError("some answers were taken before: call array() instead of iterating")
+        rows = np.empty((len(self._packed), summary.dimensions), dtype=np.float32)
+        for index, packed in self._packed.items():
+            rows[index] = np.frombuffer(packed, dtype="<f4")
+        return rows
+
+
 @dataclass(slots=True)
 class _Unanswered:
     index: int
