@@ -146,7 +146,7 @@ impl Ingestion<'_> {
                 room = room, if self.source.has_room() && sender.is_some() => {
                     // Without room the stream is broken, and its answers say why.
                     if let Some(room) = room
-                        && let Some(item) = self.source.send()?
+                        && let Some(item) = self.source.next_item()?
                     {
                         room.send(pb::EmbedStreamRequest { event: Some(embed_stream_request::Event::Item(item)) });
                     } else {
@@ -275,7 +275,7 @@ impl<'a> Source<'a> {
     }
 
     /// The next item, which now waits for its answer.
-    fn send(&mut self) -> anyhow::Result<Option<pb::EmbedItem>> {
+    fn next_item(&mut self) -> anyhow::Result<Option<pb::EmbedItem>> {
         let item = match self.again.pop_front() {
             Some(item) => item,
             None => match self.fresh.next() {
