@@ -20,4 +20,4 @@ mod wire;
 pub use arm::{Arm, ArmAccount, ArmDeployment, ArmError, ArmResource};
 pub use client::{Azure, BuildError, Successors};
 pub use resolver::ForbiddenAddress;
-pub use settings::{Credential, PathStyle, ResourceSettings, ResponseBounds};
+pub use settings::{Credential, OutputCap, PathStyle, ResourceSettings, ResponseBounds};

@@ -13,7 +13,7 @@ use super::{
     tls::Tls,
     value::{Bytes, PathFamily, SecretRef, Setting},
 };
-use crate::identity::Audience;
+use crate::{azure::OutputCap, identity::Audience};
 
 /// The configuration of Sealane.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -104,6 +104,10 @@ pub(super) struct Resource {
     /// Addresses of chat completions.
     #[serde(default)]
     pub(super) chat: OperationPath,
+    /// Field that carries the longest answer: `max_completion_tokens`, or `max_tokens` for compatible servers that know
+    /// only that. Default max_completion_tokens.
+    #[serde(default = "max_completion_tokens")]
+    pub(super) output_cap: Setting<OutputCap>,
     /// Addresses of embeddings.
     #[serde(default)]
     pub(super) embeddings: OperationPath,
@@ -492,6 +496,10 @@ fn version_alarm() -> Setting<OnVersionMismatch> {
 
 fn regional() -> Setting<ProcessingScope> {
     ProcessingScope::Regional.into()
+}
+
+fn max_completion_tokens() -> Setting<OutputCap> {
+    OutputCap::MaxCompletionTokens.into()
 }
 
 fn alarm() -> Setting<OnMismatch> {

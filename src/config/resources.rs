@@ -127,6 +127,7 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
     let key = secrets.word("api_key", &entry.auth.api_key, findings);
     let chat_path = path_style(&entry.chat, findings);
     let embeddings_path = path_style(&entry.embeddings, findings);
+    let output_cap = entry.output_cap.take(findings).copied();
     let connect_timeout = positive("connect_timeout", &entry.connect_timeout, findings);
     let insecure = entry.allow_insecure.take(findings).copied();
     let text = entry.endpoint.take(findings)?;
@@ -141,6 +142,7 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
         name: name?.as_str().into(),
         endpoint,
         chat_path: chat_path?,
+        output_cap: output_cap?,
         embeddings_path: embeddings_path?,
         credential: Credential::ApiKey(key?),
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(2)),

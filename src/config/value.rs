@@ -10,7 +10,7 @@ use serde::{
 use serde_saphyr::Spanned;
 
 use super::problem::{Findings, Place, suggest};
-use crate::identity::Audience;
+use crate::{azure::OutputCap, identity::Audience};
 
 /// A value that is written as one scalar.
 pub(super) trait Scalar: Sized {
@@ -390,6 +390,10 @@ macro_rules! words {
 pub(super) use words;
 
 words!(PathFamily, "a path style", ["dated" => Self::Dated, "v1" => Self::V1]);
+words!(OutputCap, "a name for the longest answer", [
+    "max_completion_tokens" => Self::MaxCompletionTokens,
+    "max_tokens" => Self::MaxTokens,
+]);
 words!(ModelKind, "a kind of model", ["chat" => Self::Chat, "embedding" => Self::Embedding]);
 words!(UpstreamStream, "a way to call upstream", ["auto" => Self::Auto, "never" => Self::Never]);
 words!(OnVersionMismatch, "a meaning of another version", ["alarm" => Self::Alarm, "fail" => Self::Fail]);
