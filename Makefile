@@ -60,6 +60,11 @@ acceptance-jaeger: ## Find a failover of traced Python and Go clients in a real 
 	$(CARGO) build --locked --bin sealane
 	scripts/acceptance-jaeger.sh
 
+.PHONY: acceptance-models
+acceptance-models: ## Kill regions of real small models, built once with a C++ compiler (not part of CI)
+	$(CARGO) build --locked --bin sealane
+	scripts/acceptance-models.sh
+
 .PHONY: sim
 sim: ## Play outages against the router, 10 000 seeds of 2 h, and print which claims hold (ARGS='--seeds 500')
 	$(CARGO) run --locked --quiet --release -p sealane-sim -- $(ARGS)

@@ -516,7 +516,8 @@ impl Azure {
     fn chat(&self, order: &AttemptOrder, request: &ChatRequest, streamed: bool) -> Result<Outgoing, Failure> {
         let resource = self.resource(order.target.target().resource_index)?;
         let deployment = resource.deployment_in_body(Operation::Chat, &order.target.target().deployment);
-        let body = request::chat(request, deployment, streamed).map_err(|_| unencodable())?;
+        let body =
+            request::chat(request, deployment, resource.settings.output_cap, streamed).map_err(|_| unencodable())?;
         Ok(Outgoing { operation: Operation::Chat, streamed, body })
     }
 

@@ -22,4 +22,4 @@ pub use arm::{Arm, ArmAccount, ArmDeployment, ArmError, ArmResource};
 pub use client::{Azure, BuildError, Successors};
 pub use credential::{Credential, Entra, Identity, IdentityTransport, UserAssigned, default_scope};
 pub use resolver::ForbiddenAddress;
-pub use settings::{PathStyle, RESERVED_PARAMS, ResourceSettings, ResponseBounds};
+pub use settings::{OutputCap, PathStyle, RESERVED_PARAMS, ResourceSettings, ResponseBounds};

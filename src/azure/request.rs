@@ -11,9 +11,16 @@ use serde::{
 };
 use serde_json::{Number, value::RawValue};
 
+use super::OutputCap;
+
 /// The body of a chat request. `deployment` goes into it on the v1 path only; on the dated one it stands in the path.
-pub(super) fn chat(request: &ChatRequest, deployment: Option<&str>, stream: bool) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(&ChatBody { request, deployment, stream })
+pub(super) fn chat(
+    request: &ChatRequest,
+    deployment: Option<&str>,
+    cap: OutputCap,
+    stream: bool,
+) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&ChatBody { request, deployment, cap, stream })
 }
 
 /// The body of an embeddings request for vectors of this length; `None`: the model's own. Vectors are asked for as base64: a quarter of the bytes, a tenth of the work.
@@ -45,6 +52,7 @@ pub(super) fn embeddings(
 struct ChatBody<'a> {
     request: &'a ChatRequest,
     deployment: Option<&'a str>,
+    cap: OutputCap,
     stream: bool,
 }
 
@@ -57,14 +65,13 @@ impl Serialize for ChatBody<'_> {
         }
         body.serialize_entry("messages", &Each(&request.messages, message))?;
         macro_rules! optional {
-            ($name:literal, $value:expr) => {
+            ($name:expr, $value:expr) => {
                 if let Some(value) = &$value {
                     body.serialize_entry($name, value)?;
                 }
             };
         }
-        // The newer of Azure's two names: every model takes it, reasoning models take no other.
-        optional!("max_completion_tokens", request.max_output_tokens);
+        optional!(self.cap.field(), request.max_output_tokens);
         optional!("temperature", request.temperature.map(shortest));
         optional!("top_p", request.top_p.map(shortest));
         optional!("seed", request.seed);
@@ -396,5 +403,21 @@ fn verbosity(verbosity: Verbosity) -> &'static str {
         Verbosity::Low => "low",
         Verbosity::Medium => "medium",
         Verbosity::High => "high",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_answer_goes_by_the_name_that_the_resource_heeds_and_by_no_other() {
+        let request = ChatRequest { max_output_tokens: Some(5), ..ChatRequest::default() };
+        for (cap, expected) in [
+            (OutputCap::MaxCompletionTokens, r#"{"messages":[],"max_completion_tokens":5}"#),
+            (OutputCap::MaxTokens, r#"{"messages":[],"max_tokens":5}"#),
+        ] {
+            assert_eq!(chat(&request, None, cap, false).ok().as_deref(), Some(expected.as_bytes()));
+        }
     }
 }

@@ -14,6 +14,8 @@ pub struct ResourceSettings {
     pub endpoint: Url,
     /// Path style of chat completions.
     pub chat_path: PathStyle,
+    /// How chat completions are told the longest answer.
+    pub output_cap: OutputCap,
     /// Path style of embeddings; a setting of its own, since v1 with Entra ID does not serve them (contract 4).
     pub embeddings_path: PathStyle,
     /// How the service proves itself.
@@ -39,6 +41,27 @@ pub enum PathStyle {
     },
     /// `/openai/v1/...`; the body names the deployment.
     V1,
+}
+
+/// The field that carries `max_output_tokens`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputCap {
+    /// Azure's newer name: every model takes it, reasoning models take no other.
+    #[default]
+    MaxCompletionTokens,
+    /// The older name, and the only one that some compatible servers heed: llama-cpp-python 0.3 ignores the newer one
+    /// and generates until the context is full. Azure refuses both together.
+    MaxTokens,
+}
+
+impl OutputCap {
+    /// As it stands in a request.
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Self::MaxCompletionTokens => "max_completion_tokens",
+            Self::MaxTokens => "max_tokens",
+        }
+    }
 }
 
 /// Parameters of Azure's chat completions that are no [`ExtraParam`](sealane_core::domain::ExtraParam), and why: the

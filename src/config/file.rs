@@ -14,7 +14,7 @@ use super::{
     tls::Tls,
     value::{Bytes, PathFamily, Placed, SecretRef, Setting},
 };
-use crate::identity::Audience;
+use crate::{azure::OutputCap, identity::Audience};
 
 /// The configuration of Sealane.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -105,6 +105,10 @@ pub(super) struct Resource {
     /// Addresses of chat completions.
     #[serde(default)]
     pub(super) chat: OperationPath,
+    /// Field that carries the longest answer: `max_completion_tokens`, or `max_tokens` for compatible servers that know
+    /// only that. Default max_completion_tokens.
+    #[serde(default = "max_completion_tokens")]
+    pub(super) output_cap: Setting<OutputCap>,
     /// Addresses of embeddings.
     #[serde(default)]
     pub(super) embeddings: OperationPath,
@@ -507,6 +511,10 @@ fn version_alarm() -> Setting<OnVersionMismatch> {
 
 fn regional() -> Setting<ProcessingScope> {
     ProcessingScope::Regional.into()
+}
+
+fn max_completion_tokens() -> Setting<OutputCap> {
+    OutputCap::MaxCompletionTokens.into()
 }
 
 fn alarm() -> Setting<OnMismatch> {

@@ -128,6 +128,7 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
     let credential = auth::check(&entry.auth, secrets, findings);
     let chat_path = path_style(&entry.chat, findings);
     let embeddings_path = path_style(&entry.embeddings, findings);
+    let output_cap = entry.output_cap.take(findings).copied();
     let connect_timeout = positive("connect_timeout", &entry.connect_timeout, findings);
     let insecure = entry.allow_insecure.take(findings).copied();
     let text = entry.endpoint.take(findings)?;
@@ -142,6 +143,7 @@ fn check_one(entry: &Resource, secrets: &Secrets<'_>, findings: &mut Findings<'_
         name: name?.as_str().into(),
         endpoint,
         chat_path: chat_path?,
+        output_cap: output_cap?,
         embeddings_path: embeddings_path?,
         credential: credential?,
         connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(2)),

@@ -10,7 +10,7 @@ use serde::{
 use serde_saphyr::Spanned;
 
 use super::problem::{Findings, Place, suggest};
-use crate::identity::Audience;
+use crate::{azure::OutputCap, identity::Audience};
 
 /// A value that is written as one scalar.
 pub(super) trait Scalar: Sized {
@@ -442,6 +442,10 @@ words!(EntraKind, "an identity of Entra ID", [
     "managed_identity" => Self::ManagedIdentity,
     "client_secret" => Self::ClientSecret,
     "azure_cli" => Self::AzureCli,
+]);
+words!(OutputCap, "a name for the longest answer", [
+    "max_completion_tokens" => Self::MaxCompletionTokens,
+    "max_tokens" => Self::MaxTokens,
 ]);
 words!(ModelKind, "a kind of model", ["chat" => Self::Chat, "embedding" => Self::Embedding]);
 words!(UpstreamStream, "a way to call upstream", ["auto" => Self::Auto, "never" => Self::Never]);

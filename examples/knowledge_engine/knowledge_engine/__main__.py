@@ -34,7 +34,8 @@ def main() -> int:
 def run_ingest(arguments: argparse.Namespace, client: sealane.Client, store: Store, run: sealane.Workflow) -> bool:
     files = pdf.find(arguments.path)
     done = ingest(client, arguments.embedding_model, files, store, run, show)
-    print(f"{len(files)} files, {done.chunks} chunks: {done.added} added, {done.known} were there")
+    regions = "".join(f", {count} by {region}" for region, count in done.regions.items())
+    print(f"{len(files)} files, {done.chunks} chunks: {done.known} were there, {done.added} embedded{regions}")
     for refused in done.refused:
         print(f"not added: {refused}", file=sys.stderr)
     return bool(done.refused)

@@ -48,7 +48,9 @@ class ElasticStore:
     def missing(self, ids: Collection[str]) -> set[str]:
         absent = set[str]()
         for batch in _batches(sorted(ids)):
-            found = self._ask("POST", "/_mget?_source=false", {"ids": batch})
+            found = self._ask("POST", "/_mget?_source=false", {"ids": batch}, absent_is_none=True)
+            if found is None:  # there is no index yet
+                return set(ids)
             absent.update(document["_id"] for document in found["docs"] if not document.get("found"))
         return absent
 
@@ -65,7 +67,7 @@ class ElasticStore:
 
     def keep_only(self, document: str, ids: Collection[str]) -> None:
         of_document = {"filter": {"term": {"document": document}}, "must_not": {"ids": {"values": sorted(ids)}}}
-        self._ask("POST", "/_delete_by_query?refresh=true", {"query": {"bool": of_document}})
+        self._ask("POST", "/_delete_by_query?refresh=true", {"query": {"bool": of_document}}, absent_is_none=True)
 
     def search(self, vector: Vector, limit: int) -> list[Found]:
         nearest = {"field": "vector", "query_vector": vector.tolist(), "k": limit, "num_candidates": 20 * limit}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ import sealane
 
 from knowledge_engine import chunks, pdf
 from knowledge_engine.chunks import Chunk
-from knowledge_engine.store import Store, Vector
+from knowledge_engine.store import Store
 
 BATCH = 100
 """Chunks that are written at once: what an interruption may cost."""
@@ -28,6 +28,8 @@ class Ingested:
     known: int = 0
     """Of these, in the index before."""
     added: int = 0
+    regions: dict[str, int] = field(default_factory=dict)
+    """How many vectors each region made."""
     refused: list[str] = field(default_factory=list)
     """Chunks that no region takes, such as those that its content filter refuses: where they are, and why not."""
 
@@ -38,32 +40,22 @@ def ingest(
     """Brings the index to where it holds exactly these files' text; other documents stay as they are."""
     documents = {file.name: [chunk for page in pdf.pages(file) for chunk in chunks.split(page)] for file in files}
     by_id = {chunk.id: chunk for document in documents.values() for chunk in document}
-    sample = client.embed(model, "Which space is this?", workflow=run)
-    store.claim(sample.embedding_space, sample.dimensions)
-
     missing = store.missing(by_id)
     done = Ingested(chunks=len(by_id), known=len(by_id) - len(missing))
-    results = embed(client, model, [by_id[id] for id in by_id if id in missing], run, done)
-    while batch := list(islice(results, BATCH)):
-        store.add(batch)
-        done.added += len(batch)
-        show(f"{done.known + done.added}/{done.chunks} chunks\n")
+    wanted = ((id, chunk.text) for id, chunk in by_id.items() if id in missing)
+    with client.embed_many(wanted, model=model, workflow=run) as answers:
+        while batch := list(islice(answers, BATCH)):
+            if rows := [(by_id[answer.id], answer.vector) for answer in batch if answer.error is None]:
+                store.claim(answers.summary.embedding_space, answers.summary.dimensions)
+                store.add(rows)
+            done.added += len(rows)
+            done.refused += [_refusal(by_id[answer.id], answer) for answer in batch if answer.error is not None]
+            show(f"{done.known + done.added}/{done.chunks} chunks\n")
+    done.regions = answers.summary.items_by_region
     for name, document in documents.items():
         store.keep_only(name, [chunk.id for chunk in document])
     return done
 
 
-def embed(
-    client: sealane.Client, model: str, wanted: Sequence[Chunk], run: sealane.Workflow, done: Ingested
-) -> Iterator[tuple[Chunk, Vector]]:
-    """The chunks with their vectors, in any order. Those that are refused cost only themselves."""
-    for start in range(0, len(wanted), BATCH):
-        batch = wanted[start : start + BATCH]
-        reply = client.embed(
-            model,
-            [chunk.text for chunk in batch],
-            encoding="VECTOR_ENCODING_FLOAT32_LE_BYTES",
-            routing={"priority": "PRIORITY_BULK"},
-            workflow=run,
-        )
-        yield from zip(batch, sealane.as_array(reply), strict=True)
+def _refusal(chunk: Chunk, answer: sealane.EmbeddedItem) -> str:
+    return f"{chunk.document}, page {chunk.page} (chunk {chunk.id}): {answer.error}"

@@ -1,17 +1,14 @@
 """PDFs to chunks."""
 
-import sys
 from pathlib import Path
 
+import make
 import pytest
 from conftest import SAMPLES
 
 from knowledge_engine import pdf
 from knowledge_engine.chunks import split
 from knowledge_engine.pdf import Page
-
-sys.path.append(str(SAMPLES))
-import make
 
 
 def test_a_pdfs_pages_have_their_text_and_number(tmp_path: Path) -> None:

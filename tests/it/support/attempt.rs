@@ -3,7 +3,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use sealane::{
-    azure::{Azure, Credential, PathStyle, ResourceSettings, ResponseBounds},
+    azure::{Azure, Credential, OutputCap, PathStyle, ResourceSettings, ResponseBounds},
     secret::{Form, Secret},
     upstream::{AttemptOrder, TraceContext, Upstream as _},
 };
@@ -29,6 +29,7 @@ pub fn settings(address: SocketAddr, path: PathStyle) -> ResourceSettings {
         endpoint: format!("http://{address}").parse().unwrap(),
         chat_path: path.clone(),
         embeddings_path: path,
+        output_cap: OutputCap::default(),
         credential: Credential::ApiKey(Secret::fixed(KEY, Form::Word).unwrap()),
         connect_timeout: Duration::from_secs(2),
     }
