@@ -241,6 +241,12 @@ impl<U: Upstream> Dispatcher<U> {
         }
     }
 
+    /// The fewest tokens a minute that any target of the model is known to take.
+    fn tokens_per_minute(&self, model: &str) -> Option<u32> {
+        let (router, now) = (self.router(), self.clock.now());
+        router.routes().find(model).and_then(|route| router.tokens_per_minute(route, now))
+    }
+
     fn route(&self, model: &str, kind: ModelKind) -> Result<Arc<Route>, CallError> {
         let route = self.router().routes().find(model).cloned();
         let failure = match route {

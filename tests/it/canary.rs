@@ -41,6 +41,7 @@ const TOKEN: &str = "canary-bearer-77e2f0a1c3";
 const REQUEST_KEY: &str = "canary-request-key-51c0e7d2b94a6f38";
 const PROMPT: &str = "canary-prompt-9f3a6c2e51";
 const INPUT: &str = "canary-embedding-input-0d8b7e";
+const ITEM: &str = "canary-item-id-5e2a9d";
 const END_USER: &str = "canary-tenant-6a5f4e3d2c";
 const TOOL: &str = "canary-tool-arguments-3c1b";
 
@@ -238,7 +239,7 @@ fn question() -> pb::CompleteRequest {
 async fn ask(client: &InferenceServiceClient<Channel>, heard: &Mutex<Heard>) {
     let failed = |status: Status| heard.lock().unwrap().errors += &format!("{status:?}\n");
     let got = |content: String| heard.lock().unwrap().contents.push(content);
-    let [mut one, mut two, mut three] = [client.clone(), client.clone(), client.clone()];
+    let [mut one, mut two, mut three, mut four] = [(); 4].map(|()| client.clone());
     let whole = async {
         match one.complete(with_token(question())).await {
             Ok(reply) => got(text(reply.get_ref())),
@@ -272,7 +273,18 @@ async fn ask(client: &InferenceServiceClient<Channel>, heard: &Mutex<Heard>) {
             Err(status) => failed(status),
         }
     };
-    tokio::join!(whole, streamed, embedded);
+    let ingested = async {
+        use pb::embed_stream_request::Event::{Item, Open};
+        let open = pb::EmbedStreamOpen { model: "text-embedding-3-large".into(), ..Default::default() };
+        let item = pb::EmbedItem { id: ITEM.into(), text: INPUT.into() };
+        let messages = [Open(open), Item(item)].map(|event| pb::EmbedStreamRequest { event: Some(event) });
+        match four.embed_stream(with_token(tokio_stream::iter(messages))).await {
+            // An ingestion waits for regions that fail; one answer or a moment is enough here.
+            Ok(answers) => drop(tokio::time::timeout(Duration::from_millis(500), answers.into_inner().message()).await),
+            Err(status) => failed(status),
+        }
+    };
+    tokio::join!(whole, streamed, embedded, ingested);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -324,7 +336,7 @@ async fn no_content_and_no_secret_is_written_down() {
 
     let contents = heard.contents.iter().filter(|content| content.len() >= 6);
     let contents: Vec<&str> = contents.map(|content| content.get(..24).unwrap_or(content)).collect();
-    let secrets = [KEY, TOKEN, REQUEST_KEY, PROMPT, INPUT, END_USER, TOOL];
+    let secrets = [KEY, TOKEN, REQUEST_KEY, PROMPT, INPUT, ITEM, END_USER, TOOL];
     let places =
         [("logs or journal", &written), ("spans", &spans), ("metrics or page", &shown), ("errors", &heard.errors)];
     for (place, text) in places {

@@ -1,7 +1,7 @@
 //! Which texts leave together, and when.
 use std::collections::VecDeque;
 
-use super::{Batch, BatchLimits, Item, batch::estimated_tokens};
+use super::{Batch, BatchLimits, Item, Split, batch::estimated_tokens};
 use crate::domain::Moment;
 
 /// Texts that wait for their call, oldest first, and batches that go again.
@@ -10,6 +10,8 @@ use crate::domain::Moment;
 #[derive(Debug)]
 pub struct Queue {
     limits: BatchLimits,
+    /// Estimated tokens that a target's quota takes at once; `None`: as many as the limits allow.
+    quota: Option<u64>,
     waiting: VecDeque<(Moment, Item)>,
     /// Estimated, of those that wait.
     tokens: u64,
@@ -20,12 +22,23 @@ pub struct Queue {
 impl Queue {
     /// Nothing waits yet.
     pub fn new(limits: BatchLimits) -> Self {
-        Self { limits, waiting: VecDeque::new(), tokens: 0, again: VecDeque::new() }
+        Self { limits, quota: None, waiting: VecDeque::new(), tokens: 0, again: VecDeque::new() }
     }
 
     /// How much fits into one batch.
     pub fn limits(&self) -> &BatchLimits {
         &self.limits
+    }
+
+    /// The tokens a minute that every target is known to take. A batch has at most half of them: Azure never takes one
+    /// that is above a minute's worth, and what keeps a part for `INTERACTIVE` work takes none that is as large.
+    pub fn heed_quota(&mut self, tokens_per_minute: Option<u32>) {
+        self.quota = tokens_per_minute.map(|limit| u64::from(limit / 2).max(1));
+    }
+
+    /// Estimated tokens that fit into one batch, now.
+    fn most_tokens(&self) -> u64 {
+        self.quota.map_or(self.limits.tokens, |quota| quota.min(self.limits.tokens))
     }
 
     /// Nothing waits.
@@ -52,12 +65,26 @@ impl Queue {
     /// The next batch that is to leave. `more_may_come`: the caller may send more texts, and there is room for them;
     /// otherwise nothing is waited for.
     pub fn next(&mut self, now: Moment, more_may_come: bool) -> Option<Batch> {
-        if let Some(batch) = self.again.pop_front() {
+        if let Some(batch) = self.next_again() {
             return Some(batch);
         }
         let lingered = self.due().is_some_and(|due| due <= now);
-        let full = self.waiting.len() >= self.limits.items || self.tokens >= self.limits.tokens;
+        let full = self.waiting.len() >= self.limits.items || self.tokens >= self.most_tokens();
         (lingered || full || !more_may_come).then(|| self.fill()).flatten()
+    }
+
+    /// One that goes again; in parts if it has become too large.
+    fn next_again(&mut self) -> Option<Batch> {
+        loop {
+            let batch = self.again.pop_front()?;
+            if batch.ids.len() <= 1 || batch.tokens() <= self.most_tokens() {
+                return Some(batch);
+            }
+            if let Some(Split::Halves(first, second)) = batch.split() {
+                self.again.push_front(second);
+                self.again.push_front(first);
+            }
+        }
     }
 
     /// When the oldest text has waited for long enough.
@@ -67,10 +94,10 @@ impl Queue {
 
     /// As many as fit, oldest first; one that alone is above the limit goes alone.
     fn fill(&mut self) -> Option<Batch> {
-        let (mut batch, mut tokens) = (Batch::default(), 0);
+        let (mut batch, mut tokens, most_tokens) = (Batch::default(), 0, self.most_tokens());
         while let Some((_, item)) = self.waiting.front() {
             let next = estimated_tokens(&item.text);
-            let fits = batch.ids.len() < self.limits.items && tokens + next <= self.limits.tokens;
+            let fits = batch.ids.len() < self.limits.items && tokens + next <= most_tokens;
             if !fits && !batch.ids.is_empty() {
                 break;
             }

@@ -91,6 +91,29 @@ fn what_was_too_large_as_a_whole_makes_later_batches_smaller() {
 }
 
 #[test]
+fn a_batch_takes_at_most_half_of_what_a_target_takes_in_a_minute() {
+    let mut queue = queue(&[80; 8]);
+    let first = queue.next(at(0), false).unwrap();
+    assert_eq!(first.ids.join(" "), "0 1 2 3", "no limit is known");
+    queue.put_back(first);
+    queue.heed_quota(Some(80));
+    assert_eq!(leaving(&mut queue, at(0), false), ["0 1", "2 3", "4 5", "6 7"], "what was too large goes in parts");
+
+    let mut queue = queue_of_two();
+    queue.heed_quota(Some(1));
+    assert_eq!(leaving(&mut queue, at(0), true), ["0", "1"], "one text goes, whatever the limit");
+    let mut queue = queue_of_two();
+    queue.heed_quota(Some(1_000_000));
+    assert_eq!(leaving(&mut queue, at(0), true), [""; 0], "never more than Azure's own limits");
+    queue.heed_quota(None);
+    assert_eq!(leaving(&mut queue, at(0), false), ["0 1"]);
+}
+
+fn queue_of_two() -> Queue {
+    queue(&[80, 80])
+}
+
+#[test]
 fn only_what_cannot_be_right_is_refused_unasked() {
     let fault = |text: &str| limits().fault_of(text);
     assert_eq!(fault(""), Some(ItemFault::Empty));

@@ -194,6 +194,13 @@ impl Router {
         self.revision
     }
 
+    /// The fewest tokens a minute that any target of the route is known to take, so that whichever serves can take what
+    /// leaves together; `None` where no limit is known.
+    pub fn tokens_per_minute(&self, route: &Route, now: Moment) -> Option<u32> {
+        let health = route.targets.iter().filter_map(|id| self.health.get(usize::from(id.0)));
+        health.filter_map(|health| health.pace.limits(now).tokens_per_minute).min()
+    }
+
     /// Says what to do next for this call. A `Try` must be answered with exactly one [`observe`](Self::observe) or
     /// [`abandon`](Self::abandon) of its ticket.
     pub fn choose(&mut self, call: &mut Call, now: Moment) -> Decision {

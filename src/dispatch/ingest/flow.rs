@@ -206,6 +206,9 @@ where
             return;
         }
         self.no_leave_until = None;
+        if !self.queue.is_empty() {
+            self.queue.heed_quota(self.dispatcher.tokens_per_minute(&self.admission.model));
+        }
         while self.pace.allows(self.running.len(), now) && self.window.is_read() {
             let more_may_come = self.may_read();
             let Some(batch) = self.queue.next(now, more_may_come) else { return };

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use sealane::simulator::{Fault, Operation};
 
-use super::{Heard, Talk, chunks, ingest_chunks, item};
+use super::{Heard, Talk, chunks, ingest, ingest_chunks, item, open, opening};
 use crate::support::{
     service::eventually,
     world::{Setup, World},
@@ -79,6 +79,19 @@ async fn where_every_region_throttles_the_batch_waits_for_them() {
     }
     let heard = ingest_chunks(&world, 10).await;
     assert_eq!(heard.vectors.len(), 10);
+}
+
+#[tokio::test]
+async fn a_quota_smaller_than_a_batch_makes_the_batches_smaller() {
+    let mut setup = Setup::quick();
+    for region in [&mut setup.primary, &mut setup.standby] {
+        region.deployments.iter_mut().for_each(|deployment| deployment.tokens_per_minute = 20_000);
+    }
+    let world = World::of(setup).await;
+    // 24 000 tokens at once, which neither region ever takes, and both together do in two parts each.
+    let texts = (0..24).map(|at| item(format!("{at}"), format!("{at:0>4000}")));
+    let heard = ingest(world.inference(), std::iter::once(opening(open())).chain(texts)).await.whole(24);
+    assert_eq!(heard.vectors.len(), 24);
 }
 
 #[tokio::test]

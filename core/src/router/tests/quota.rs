@@ -57,6 +57,18 @@ fn where_no_limit_is_known_nobody_is_held_back() {
 }
 
 #[test]
+fn the_fewest_tokens_a_minute_of_a_route_are_known_as_far_as_any_are() {
+    for (limits, expected) in [
+        (vec![UNKNOWN, UNKNOWN], None),
+        (vec![tokens(6000), UNKNOWN], Some(6000)),
+        (vec![tokens(6000), tokens(4000)], Some(4000)),
+    ] {
+        let router = world(&limits);
+        assert_eq!(router.tokens_per_minute(&router.routes().all()[0], at(0)), expected);
+    }
+}
+
+#[test]
 fn a_short_wait_is_better_than_another_region_and_a_long_one_is_not() {
     let mut router = world(&[tokens(6000), tokens(6000)]);
     assert_eq!(offer(&mut router, 6000, Interactive, at(0)), "swc route");
