@@ -7,6 +7,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use base64_simd::STANDARD;
@@ -16,6 +17,7 @@ use sealane_core::{
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::{Instant, timeout};
 use tracing::{error, info};
 
 use crate::{dispatch::Dispatcher, upstream::Upstream};
@@ -44,6 +46,9 @@ struct Entry {
 }
 
 const VERSION: u32 = 1;
+
+/// After a write that failed.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// Why a file was not taken up.
 #[derive(Debug, Error)]
@@ -144,28 +149,39 @@ pub fn write(path: &Path, references: &[Reference]) -> io::Result<()> {
     fs::rename(beside, path)
 }
 
-/// Keeps the file true to what the router settles; runs until dropped.
+/// Keeps the file true to what the router settles, and tries again where that fails; runs until dropped.
 pub async fn keep<U: Upstream>(dispatcher: &Dispatcher<U>, file: Option<&Path>) {
     let Some(path) = file else { return std::future::pending().await };
     let mut changes = dispatcher.changes();
     let mut kept = if path.exists() { dispatcher.count_references() } else { 0 };
+    let mut failed: Option<Instant> = None;
     loop {
-        if dispatcher.count_references() != kept {
+        if dispatcher.count_references() != kept && failed.is_none_or(|at| at.elapsed() >= RETRY) {
             let references = dispatcher.references();
-            kept = references.len();
-            let told: Vec<String> = references.iter().map(|reference| reference.space.to_string()).collect();
-            let path = path.to_owned();
-            let writing = tokio::task::spawn_blocking(move || write(&path, &references).map_err(|error| (path, error)));
-            match writing.await {
-                Ok(Err((path, error))) => error!(
-                    file = %path.display(), %error,
-                    "reference vectors not kept: after a restart a target that has drifted could not be told"
-                ),
-                _ => info!(spaces = told.join(", "), "embedding spaces have their reference vectors"),
-            }
+            failed = keep_now(path, &references).await.is_none().then(Instant::now);
+            kept = if failed.is_none() { references.len() } else { kept };
         }
-        if changes.changed().await.is_err() {
+        if timeout(RETRY, changes.changed()).await.is_ok_and(|changed| changed.is_err()) {
             return;
+        }
+    }
+}
+
+async fn keep_now(path: &Path, references: &[Reference]) -> Option<()> {
+    let (file, to_write) = (path.to_owned(), references.to_vec());
+    let written = tokio::task::spawn_blocking(move || write(&file, &to_write)).await;
+    match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        Ok(()) => {
+            let spaces: Vec<String> = references.iter().map(|reference| reference.space.to_string()).collect();
+            info!(file = %path.display(), spaces = spaces.join(", "), "reference vectors of embedding spaces kept");
+            Some(())
+        }
+        Err(error) => {
+            error!(
+                file = %path.display(), %error,
+                "reference vectors not kept: after a restart a target that has drifted could not be told"
+            );
+            None
         }
     }
 }
