@@ -24,7 +24,7 @@ func chunks(count int) iter.Seq[sealane.Item] {
 }
 
 func TestAnIngestionSurvivesAPrimaryThatDiesThrottlesAndReturns(t *testing.T) {
-	const count = 8000
+	const count = 12_000
 	real := realService(t)
 	client, ctx := real.client(t), within(t)
 	undisturbed := map[string][]float32{}
@@ -44,13 +44,14 @@ func TestAnIngestionSurvivesAPrimaryThatDiesThrottlesAndReturns(t *testing.T) {
 			t.Fatalf("%s has two answers, or another vector than before", item.ID)
 		}
 		answered[item.ID] = true
+		// More than may be unanswered lies between the events, so that items are sent under each of them.
 		switch len(answered) {
 		case 500:
 			real.primary.fault(t, "down")
-		case 2000:
+		case 5500:
 			real.primary.control(t, http.MethodDelete, "faults", nil)
 			real.primary.fault(t, "throttle", "retry_after_seconds", 1)
-		case 3500:
+		case 10_500:
 			real.primary.control(t, http.MethodDelete, "faults", nil)
 		}
 	}

@@ -114,7 +114,7 @@ fn every_text_has_its_vector_and_a_second_run_has_nothing_to_do() {
     assert_eq!(summary["items_by_region"]["swedencentral"], 3000);
     assert_eq!(
         (&summary["dimensions"], &summary["embedding_space"]),
-        (&16.into(), &"text-embedding-3-large/1/3072".into())
+        (&16.into(), &"text-embedding-3-large/1/16".into())
     );
     assert!(summary["tokens"].as_i64().unwrap() > 3000);
     assert_eq!(world.vectors("v.jsonl").len(), 3000);
@@ -301,7 +301,7 @@ fn vectors_of_another_space_never_meet_those_before() {
     world.chunks(11);
     let told = world.ingest("v.jsonl", &[]);
     assert_eq!(told.code, 1);
-    assert!(told.err.contains("holds vectors of text-embedding-3-large/0/3072"), "{}", told.err);
+    assert!(told.err.contains("holds vectors of text-embedding-3-large/0/16"), "{}", told.err);
     assert_eq!(world.vectors("v.jsonl").len(), 10);
 }
 
