@@ -323,7 +323,7 @@ def knows_the_documents(client: sealane.Client, folder: Path, primary: Region) -
     check(answer.failed_regions == [PRIMARY] and answer.region == STANDBY, f"begun by {PRIMARY}, given by {STANDBY}")
     cited = ", ".join(f"{one.chunk.document} page {one.chunk.page}" for one in answer.cited.values())
     print(
-        f"  cites {cited or 'nothing'}; made up: {', '.join(answer.unknown) or 'nothing'} (a model of 135M is no scholar)"
+        f"  cites {cited or 'nothing'}; made up: {', '.join(answer.unknown) or 'nothing'} (135M is no scholar)"
     )
 
 
