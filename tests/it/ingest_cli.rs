@@ -14,7 +14,7 @@ use crate::support::process::{Folder, Running, configuration, sealane};
 /// Two simulated regions, the service over them, and a folder.
 struct World {
     folder: Folder,
-    _regions: Running,
+    regions: Running,
     service: Running,
     config: String,
     addr: String,
@@ -34,7 +34,23 @@ impl World {
         let config = folder.write("sealane.yaml", &configuration(&regions.ready, ""));
         let service = Running::start(&["serve", "--config", &config, "--listen", "127.0.0.1:0"]);
         let addr = service.ready["listening"].as_str().unwrap().to_owned();
-        Self { folder, _regions: regions, service, config, addr }
+        Self { folder, regions, service, config, addr }
+    }
+
+    /// From now on every batch takes so long that a run can be met in its middle.
+    fn slow_down(&self) {
+        use std::io::{Read as _, Write as _};
+        let rule = r#"{"fault":{"kind":"latency","first_byte_ms":1500}}"#;
+        for region in self.regions.ready["regions"].as_array().unwrap() {
+            let host = region["control"].as_str().unwrap().trim_start_matches("http://");
+            let mut control = std::net::TcpStream::connect(host).unwrap();
+            let length = rule.len();
+            let head = format!("POST /_simulator/faults HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+            write!(control, "{head}content-length: {length}\r\n\r\n{rule}").unwrap();
+            let mut answer = String::new();
+            control.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        }
     }
 
     fn chunks(&self, count: usize) -> String {
@@ -135,6 +151,7 @@ fn a_kill_in_the_middle_neither_loses_nor_doubles_a_vector() {
     let world = World::start("ingest-kill");
     world.chunks(12_000);
     assert_eq!(world.ingest("whole.jsonl", &[]).code, 0);
+    world.slow_down();
     let mut kills = 0;
     for least in [1, 4000, 8000] {
         let mut child = world.start_ingest("v.jsonl", &[]);
@@ -163,6 +180,7 @@ fn append(path: &std::path::Path, bytes: &[u8]) {
 fn an_interrupt_ends_it_cleanly_and_says_how_to_go_on() {
     let world = World::start("ingest-stop");
     world.chunks(12_000);
+    world.slow_down();
     let mut child = world.start_ingest("v.npy", &[]);
     assert!(world.wait_for("v.npy", 1, &mut child), "done before it could be stopped: give it more chunks");
     signal(&child, "INT");
@@ -198,6 +216,7 @@ fn an_interrupt_ends_it_cleanly_and_says_how_to_go_on() {
 fn a_service_that_restarts_in_the_middle_is_found_again() {
     let mut world = World::start("ingest-restart");
     world.chunks(12_000);
+    world.slow_down();
     let mut child = world.start_ingest("v.jsonl", &[]);
     assert!(world.wait_for("v.jsonl", 1, &mut child), "done before the restart: give it more chunks");
     world.service.child.kill().unwrap();
