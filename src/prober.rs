@@ -51,7 +51,7 @@ pub fn make<U: Upstream>(dispatcher: &Arc<Dispatcher<U>>, order: TestOrder) {
             },
             "test call"
         );
-        dispatcher.tested(&order, &result);
+        dispatcher.tested(&order, &result, evidence.quota);
     });
 }
 

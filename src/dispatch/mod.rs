@@ -20,7 +20,7 @@ use std::{
 };
 
 use sealane_core::{
-    domain::{Drift, ModelKind, Moment, RoutingOptions, Target, Vector},
+    domain::{Drift, ModelKind, Moment, Quota, RoutingOptions, Target, Vector},
     policy::Policy,
     router::{
         Call, CallTerms, Delivery, Reference, Route, Router, Routes, SavedTarget, Snapshot, TestOrder, TestResult,
@@ -208,9 +208,14 @@ impl<U: Upstream> Dispatcher<U> {
         self.announce();
     }
 
-    /// Tells the router how a test call ended.
-    pub fn tested(&self, order: &TestOrder, result: &TestResult) {
-        self.router().tested(order, result, self.clock.now());
+    /// Tells the router how a test call ended, and what its answer said of the target's limits.
+    pub fn tested(&self, order: &TestOrder, result: &TestResult, quota: Quota) {
+        let now = self.clock.now();
+        {
+            let mut router = self.router();
+            router.limits_seen(order.target.target().id, quota, now);
+            router.tested(order, result, now);
+        }
         self.announce();
     }
 

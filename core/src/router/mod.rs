@@ -307,6 +307,14 @@ impl Router {
         }
     }
 
+    /// What Azure's headers say of a target's limits to a test call: known before the first call of a caller, so that
+    /// an ingestion need not learn them from a 429.
+    pub fn limits_seen(&mut self, target: TargetId, quota: Quota, now: Moment) {
+        if let Some(health) = self.health.get_mut(usize::from(target.0)) {
+            health.pace.limits_stated(quota, now);
+        }
+    }
+
     /// A reply came from the model version that its target is meant to serve, or from another one, which is an alarm.
     pub fn version_seen(&mut self, target: TargetId, mismatch: bool) {
         let Some(health) = self.health.get_mut(usize::from(target.0)) else { return };

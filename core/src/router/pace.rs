@@ -202,6 +202,23 @@ impl Pace {
         }
     }
 
+    /// The limits that Azure's headers stated to a test call, which is on nobody's account: what is left is for the next
+    /// attempt to learn.
+    pub(super) fn limits_stated(&mut self, quota: Quota, now: Moment) {
+        let before = self.limits(now);
+        self.learn_limits(quota);
+        self.keep_what_is_owed(before, now);
+    }
+
+    fn learn_limits(&mut self, quota: Quota) {
+        if let Some(limit) = per_minute(quota.limit_tokens) {
+            (self.stated.tokens_per_minute, self.lowered) = (Some(limit), None);
+        }
+        if let Some(limit) = per_minute(quota.limit_requests) {
+            self.stated.requests_per_minute = Some(limit);
+        }
+    }
+
     /// What Azure's headers said to the attempt that departed then. What was sent since is not in their numbers.
     pub(super) fn stated(&mut self, mark: Mark, departed: Moment, quota: Quota, now: Moment) {
         if mark.requests <= self.learned || quota == Quota::default() {
@@ -209,12 +226,7 @@ impl Pace {
         }
         self.learned = mark.requests;
         let before = self.limits(now);
-        if let Some(limit) = per_minute(quota.limit_tokens) {
-            (self.stated.tokens_per_minute, self.lowered) = (Some(limit), None);
-        }
-        if let Some(limit) = per_minute(quota.limit_requests) {
-            self.stated.requests_per_minute = Some(limit);
-        }
+        self.learn_limits(quota);
         self.keep_what_is_owed(before, now);
         let limits = self.limits(now);
         // Refilled since Azure counted, which was when the request had arrived.

@@ -194,6 +194,7 @@ fn settled<T>(directory: &Path, read: impl Fn(&Directory) -> std::io::Result<(T,
     let mut rereads = 0;
     loop {
         let (answer, findings) = read(&source).with_context(named)?;
+        there_is_one(directory, &findings)?;
         let torn = matches!(findings.problems.as_slice(), [only] if only.kind == ProblemKind::Torn);
         if !torn || rereads == REREADS {
             return Ok(answer);
@@ -201,6 +202,16 @@ fn settled<T>(directory: &Path, read: impl Fn(&Directory) -> std::io::Result<(T,
         rereads += 1;
         thread::sleep(REREAD_AFTER);
     }
+}
+
+/// A wrong path, or a journal that somebody deleted, must not pass for one without a fault.
+fn there_is_one(directory: &Path, findings: &Findings) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        findings.segments > 0 || !findings.problems.is_empty(),
+        "{}: there is no journal",
+        directory.display()
+    );
+    Ok(())
 }
 
 /// Fails if a journal is not intact.

@@ -14,7 +14,7 @@ use super::{
         Options, Output,
         outcome::{Failure, Outcome, print},
     },
-    Asked, damage, rows, settled,
+    Asked, damage, rows, settled, there_is_one,
 };
 use crate::audit::{self, Attempt, Directory, Findings};
 
@@ -129,6 +129,7 @@ impl Export {
                 let chain = json!(chain);
                 writeln!(stdout, r#"{{"journal":{name},"chain":{chain},"hash":"{hash}","record":{record}}}"#)
             })?;
+            there_is_one(directory, &findings)?;
             journals.push((directory.clone(), findings));
         }
         stdout.flush()?;

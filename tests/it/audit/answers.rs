@@ -127,6 +127,18 @@ async fn every_filter_selects_what_it_says() {
 }
 
 #[tokio::test]
+async fn where_no_journal_is_there_is_no_intact_one() {
+    let journals = Journals::write("nothing").await;
+    let empty = journals.folder.join("empty");
+    fs::create_dir(&empty).unwrap();
+    for question in ["verify", "query", "export"] {
+        let (code, _, errors) = journals.ask(&[question], &[empty.to_str().unwrap()]);
+        assert_eq!(code, 1, "{question}");
+        assert!(errors.contains("empty: there is no journal"), "{question}: {errors}");
+    }
+}
+
+#[tokio::test]
 async fn a_person_gets_a_paragraph_a_table_and_a_spreadsheet() {
     let journals = Journals::write("people").await;
     let (code, summary, _) = journals.ask(&["query", "--summary", "--boundary", "eu"], &["--since", "2026-09-01"]);

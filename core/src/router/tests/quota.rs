@@ -210,6 +210,17 @@ fn headers_teach_the_limit_as_soon_as_they_are_there() {
 }
 
 #[test]
+fn test_calls_teach_the_limits_before_the_first_call() {
+    let mut router = world(&[UNKNOWN, UNKNOWN]);
+    let said = Quota { limit_tokens: Some(6000), remaining_tokens: Some(0), ..Quota::default() };
+    router.limits_seen(TargetId(0), said, at(0));
+    let route = Arc::clone(router.routes().find("gpt-4o").unwrap());
+    assert_eq!(router.tokens_per_minute(&route, at(0)), Some(6000));
+    assert_eq!(offer(&mut router, 6000, Interactive, at(0)), "swc route", "what is left is another's word");
+    assert_eq!(offer(&mut router, 6000, Interactive, at(0)), "weu spill");
+}
+
+#[test]
 fn a_429_teaches_that_there_is_a_limit_and_a_guess_turns_no_interactive_call_away() {
     let mut router = world(&[UNKNOWN]);
     let mut hit = call(&router, 10_000, Interactive, at(0));
