@@ -127,6 +127,34 @@ fn pauses_are_jittered_by_the_seed_alone() {
 }
 
 #[test]
+fn nobody_is_made_to_pause_who_has_no_time_left_to_try_again() {
+    for (left, pauses) in [(100, false), (199, false), (401, true)] {
+        let mut router = plain(1);
+        let deadline = at(0) + Duration::from_millis(left);
+        let mut call = Call::new(terms(&router, deadline), at(0));
+        let Decision::Try { ticket, .. } = router.choose(&mut call, at(0)) else { panic!() };
+        router.observe(&mut call, ticket, &failed(FailureKind::Reset), at(0));
+        let next = router.choose(&mut call, at(0));
+        assert_eq!(matches!(next, Decision::Wait { .. }), pauses, "{left} ms: {next:?}");
+    }
+}
+
+#[test]
+fn every_overlay_has_its_word() {
+    let (since, until) = (at(0), at(1));
+    let drift = Drift::Direction { cosine: 0.5 };
+    let words = [
+        Overlay::Cooling { until },
+        Overlay::Drained { since, until, reason: "r".into() },
+        Overlay::Drifted { since, drift },
+        Overlay::Misconfigured { since },
+        Overlay::Quarantined { since },
+    ]
+    .map(|overlay| overlay.as_str());
+    assert_eq!(words, Overlay::WORDS);
+}
+
+#[test]
 fn an_outage_spends_the_retry_budget_and_no_more() {
     let mut router = plain(1);
     let retries = (0..200).filter(|_| {
