@@ -225,7 +225,7 @@ impl<U: Upstream> Run<U> {
     /// An attempt was answered with a response head.
     pub(super) fn answered(&mut self, ticket: Ticket, evidence: Evidence) {
         let now = self.dispatcher.clock.now();
-        self.dispatcher.router().quota_seen(ticket, evidence.quota, now);
+        self.dispatcher.router().head_seen(ticket, evidence.quota, now);
         if let Some(record) = self.record(ticket.attempt()) {
             record.evidence = evidence;
         }

@@ -282,7 +282,7 @@ impl Router {
                 call.excuse(ticket);
                 self.look(index, now);
             }
-            Observation::Failed(failure) => self.failed(index, failure, now),
+            Observation::Failed(failure) => self.failed(index, failure, open.started, now),
             Observation::Cancelled => self.look(index, now),
         }
     }
@@ -297,13 +297,14 @@ impl Router {
         }
     }
 
-    /// What Azure's headers say of the quota of an attempt's target: known as soon as the response head is here, which
-    /// may be long before the attempt ends.
-    pub fn quota_seen(&mut self, ticket: Ticket, quota: Quota, now: Moment) {
+    /// The response head of an attempt is here, which may be long before the attempt ends: its resource can be reached,
+    /// and the headers say how its target's quota stands.
+    pub fn head_seen(&mut self, ticket: Ticket, quota: Quota, now: Moment) {
         let Some(health) = self.health.get_mut(ticket.target_index()) else { return };
         if let Some(open) = health.open.find(ticket.slot()) {
             let (sent, started) = (open.sent, open.started);
             health.pace.stated(sent, started, quota, now);
+            self.answered(ticket.target_index(), now);
         }
     }
 
@@ -346,8 +347,8 @@ impl Router {
         snapshot::take(self, now)
     }
 
-    fn failed(&mut self, index: usize, failure: &Failure, now: Moment) {
-        self.contacted(index, failure, now);
+    fn failed(&mut self, index: usize, failure: &Failure, began: Moment, now: Moment) {
+        self.contacted(index, failure, began, now);
         let Some(health) = self.health.get_mut(index) else { return };
         match &failure.kind {
             FailureKind::Throttled { retry_after } => {

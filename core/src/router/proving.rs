@@ -272,7 +272,7 @@ impl Router {
             }
             TestResult::Failed(failure) => {
                 self.not_compared(index, now);
-                self.deep_failed(index, failure, now)
+                self.deep_failed(index, failure, order.ordered, now)
             }
         };
         self.signal(index, &Signal::Tested { epoch: order.epoch, verdict }, now);
@@ -284,8 +284,8 @@ impl Router {
         self.revision += 1;
     }
 
-    fn deep_failed(&mut self, index: usize, failure: &Failure, now: Moment) -> Verdict {
-        self.contacted(index, failure, now);
+    fn deep_failed(&mut self, index: usize, failure: &Failure, began: Moment, now: Moment) -> Verdict {
+        self.contacted(index, failure, began, now);
         let Some(health) = self.health.get_mut(index) else { return Verdict::Void };
         health.tests.last_failure = Some(failure.kind.as_str());
         health.tests.last_ended = Some((now, Some(failure.kind.as_str())));
@@ -337,7 +337,7 @@ impl Router {
         let failure = match result {
             TestResult::Passed { .. } => None,
             TestResult::Failed(failure) => {
-                self.contacted(index, failure, now);
+                self.contacted(index, failure, order.ordered, now);
                 // Busy is alive, and a service that may not list its models may still serve them.
                 matches!(failure.class(), FailureClass::Hard).then(|| failure.with_status())
             }

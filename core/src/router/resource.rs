@@ -61,8 +61,9 @@ impl Router {
         }
     }
 
-    /// What a failure says of the way to the resource.
-    pub(super) fn contacted(&mut self, index: usize, failure: &Failure, now: Moment) {
+    /// What a failure of something that began then says of the way to the resource. What others were answered meanwhile
+    /// refutes it: one that waited in vain at a busy resource has not met nobody.
+    pub(super) fn contacted(&mut self, index: usize, failure: &Failure, began: Moment, now: Moment) {
         if matches!(failure.kind, FailureKind::Local { .. }) {
             return;
         }
@@ -71,7 +72,7 @@ impl Router {
             return;
         }
         let resource = self.routes.targets().get(index).and_then(|it| self.resources.get_mut(it.resource_index));
-        if let Some(resource) = resource {
+        if let Some(resource) = resource.filter(|it| it.last_answer.is_none_or(|answer| answer <= began)) {
             resource.last_unreachable = Some(now);
         }
     }

@@ -197,7 +197,7 @@ fn headers_teach_the_limit_as_soon_as_they_are_there() {
     let mut first = call(&router, 100, Interactive, at(0));
     let Decision::Try { ticket, .. } = router.choose(&mut first, at(0)) else { panic!() };
     let said = |left| Quota { limit_tokens: Some(6000), remaining_tokens: Some(left), ..Quota::default() };
-    router.quota_seen(ticket, said(50), at(0));
+    router.head_seen(ticket, said(50), at(0));
     assert_eq!(offer(&mut router, 100, Interactive, at(0)), "wait 500");
     // The same word at the end of the answer is no news; another answer's is, and heals at once.
     router.observe(&mut first, ticket, &Observation::Served { first_content: secs(1), quota: said(50) }, at(0));

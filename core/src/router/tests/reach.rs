@@ -60,18 +60,45 @@ fn nothing_reachable_is_our_own_fault_and_one_resource_alone_is_not() {
 fn what_was_unreachable_long_ago_says_nothing_of_now() {
     for (later, own_fault) in [(10, true), (11, false)] {
         let mut router = plain(2);
-        router.contacted(0, &Failure::without_response(REFUSED), at(0));
-        router.contacted(1, &Failure::without_response(REFUSED), at(later));
+        router.contacted(0, &Failure::without_response(REFUSED), at(0), at(0));
+        router.contacted(1, &Failure::without_response(REFUSED), at(later), at(later));
         assert_eq!(router.is_own_fault(at(later)), own_fault, "after {later} s");
     }
     let mut router = plain(2);
-    router.contacted(0, &Failure::without_response(REFUSED), at(0));
-    router.contacted(1, &Failure::without_response(FailureKind::ServerError), at(0));
+    router.contacted(0, &Failure::without_response(REFUSED), at(0), at(0));
+    router.contacted(1, &Failure::without_response(FailureKind::ServerError), at(0), at(0));
     assert!(!router.is_own_fault(at(0)), "an error is an answer");
-    router.contacted(1, &Failure::without_response(FailureKind::Local { cause: "no_credential" }), at(1));
+    router.contacted(1, &Failure::without_response(FailureKind::Local { cause: "no_credential" }), at(1), at(1));
     assert!(!router.is_own_fault(at(1)));
-    router.contacted(1, &Failure::without_response(FailureKind::Reset), at(1));
+    router.contacted(1, &Failure::without_response(FailureKind::Reset), at(1), at(1));
     assert!(router.is_own_fault(at(1)));
+}
+
+#[test]
+fn who_waits_in_vain_where_others_are_answered_has_not_met_nobody() {
+    for (answered, own_fault) in [(None, true), (Some(3), true), (Some(4), false)] {
+        let mut router = plain(2);
+        let silence = Failure::without_response(FailureKind::Silence(Silence::FirstContent));
+        router.contacted(0, &Failure::without_response(REFUSED), at(5), at(5));
+        if let Some(seconds) = answered {
+            router.answered(1, at(seconds));
+        }
+        router.contacted(1, &silence, at(3), at(6));
+        assert_eq!(router.is_own_fault(at(6)), own_fault, "answered at {answered:?}");
+    }
+}
+
+#[test]
+fn a_response_head_is_an_answer_before_there_is_any_content() {
+    let mut router = plain(2);
+    let mut call = Call::new(terms(&router, at(60)), at(1));
+    let Decision::Try { ticket, .. } = router.choose(&mut call, at(1)) else { panic!() };
+    for (target, second) in [(0, 2), (1, 2)] {
+        router.contacted(target, &Failure::without_response(REFUSED), at(second), at(second));
+    }
+    assert!(router.is_own_fault(at(3)));
+    router.head_seen(ticket, Quota::default(), at(3));
+    assert!(!router.is_own_fault(at(3)));
 }
 
 #[test]
