@@ -195,7 +195,7 @@ def test_an_array_has_the_inputs_order_and_names_what_failed(service, address):
     with sealane.Client(address) as client:
         array = client.embed_many(["a", "bb", "ccc"], model=MODEL).array()
         assert array.dtype == np.float32 and array[:, 0].tolist() == [1, 2, 3]
-        with pytest.raises(sealane.ItemsFailedError, match="2 items have no vector") as caught:
+        with pytest.raises(sealane.ItemsFailedError, match="2 items have no vector; first item 'q': blocked") as caught:
             client.embed_many(["a", ("p", "poison"), ("q", "poison")], model=MODEL).array()
         assert {error.id for error in caught.value.errors} == {"p", "q"}
 
@@ -239,6 +239,20 @@ def test_the_input_is_taken_as_there_is_room_for_it(service, embed):
     assert taken == MOST_UNANSWERED
 
 
+def test_without_numpy_the_way_out_is_told_before_anything_is_sent(service, address, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    opened = []
+    service.embed_stream = lambda requests, context: opened.append(1) or all_answered(requests, context)
+    with sealane.Client(address) as client:
+        with pytest.raises(ImportError, match=r"sealane\[numpy\]"):
+            client.embed_many(["a"], model=MODEL).array()
+        assert not opened
+        item = next(client.embed_many(["a"], model=MODEL))
+        with pytest.raises(ImportError, match="as_list"):
+            item.vector  # noqa: B018
+        assert item.as_list() == [1, 97]
+
+
 def test_an_async_input(address):
     async def pages():
         for number in range(3):
@@ -262,7 +276,11 @@ def broken_input():
     [
         ([("a", "x"), ("a", "y")], ValueError, r"items\[1\]: 'a' is the id of an earlier item"),
         ([("", "x")], ValueError, r"items\[0\]: its id must have 1 to 128 bytes"),
-        (["a", 7], TypeError, "items|int"),
+        (["a", 7], TypeError, r"items\[1\]: must be a text.* not int"),
+        ([{"id": "a", "text": "x"}], TypeError, r"items\[0\]: must be a text.* not dict"),
+        ([b"xy"], TypeError, r"items\[0\]: must be a text.* not bytes"),
+        ([("a", 7)], TypeError, r"items\[0\]: must be a text"),
+        ({"a": "x"}, TypeError, r"pass its items\(\)"),
         (["a", "\ud800"], ValueError, r"items\[1\]"),
         ("one text", TypeError, "put it into a list"),
         (broken_input(), OSError, "the disk is gone"),
