@@ -43,6 +43,7 @@ test-rust: ## Run the Rust suites: unit, integration and doc tests
 .PHONY: faults
 faults: ## Run the fault catalogue on real sockets, with the rows that take minutes
 	$(CARGO) test --locked --test it faults:: -- --include-ignored --nocapture --test-threads=2
+	$(CARGO) test --locked --test it ingest_cli:: -- --ignored
 
 .PHONY: test-clients
 test-clients: ## Run the Python and Go clients against the real server, and the openai SDK against the simulator

@@ -19,6 +19,7 @@ import (
 
 	// Lets the service config's health check turn calls away from a replica that drains.
 	_ "google.golang.org/grpc/health"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 
 	sealanev1 "github.com/sealane/sealane/clients/go/sealane/v1"
@@ -55,7 +56,7 @@ type Client struct {
 // empty, it is taken from SEALANE_ADDR, else DefaultAddress. The token is taken from SEALANE_TOKEN unless an option
 // gives one.
 func New(address string, options ...Option) (*Client, error) {
-	settings := settings{}
+	settings := settings{keepalive: keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}}
 	if token := os.Getenv("SEALANE_TOKEN"); token != "" {
 		settings.token = func(context.Context) (string, error) { return token, nil }
 	}
@@ -87,6 +88,8 @@ func New(address string, options ...Option) (*Client, error) {
 			Backoff:           backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second},
 			MinConnectTimeout: 20 * time.Second,
 		}),
+		// A stream without a deadline would wait for ever for a service whose machine has gone.
+		grpc.WithKeepaliveParams(settings.keepalive),
 		grpc.WithUserAgent("sealane-go/" + Version),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessageBytes), grpc.MaxCallSendMsgSize(MaxMessageBytes)),
 		grpc.WithChainUnaryInterceptor(defaultTimeout(timeouts), stateLimitUnary),

@@ -119,15 +119,25 @@ func (s *scripted) CompleteStream(_ *sealanev1.CompleteStreamRequest,
 
 func serve(t *testing.T, service sealanev1.InferenceServiceServer) *Client {
 	t.Helper()
+	return serveOn(t, listen(t), service)
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return listener
+}
+
+func serveOn(t *testing.T, listener net.Listener, service sealanev1.InferenceServiceServer, options ...Option) *Client {
+	t.Helper()
 	server := grpc.NewServer()
 	sealanev1.RegisterInferenceServiceServer(server, service)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	client, err := New(listener.Addr().String(), WithToken("s3cret"))
+	client, err := New(listener.Addr().String(), append(options, WithToken("s3cret"))...)
 	if err != nil {
 		t.Fatal(err)
 	}

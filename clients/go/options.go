@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 )
 
 // Option changes how New connects.
@@ -14,7 +15,9 @@ type settings struct {
 	token          func(context.Context) (string, error)
 	tls            *tls.Config
 	plaintextToken bool
-	dial           []grpc.DialOption
+	// How often a connection with a call on it is asked whether it still lives, and how long its answer may take.
+	keepalive keepalive.ClientParameters
+	dial      []grpc.DialOption
 }
 
 // WithToken sends this bearer token with every call. Without TLS only to this machine; see WithPlaintextToken.

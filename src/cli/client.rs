@@ -15,6 +15,11 @@ use crate::grpc::DOMAIN;
 /// The largest reply taken, in bytes, and told to the service.
 const MAX_REPLY_BYTES: usize = 64 << 20;
 
+/// How often a connection with a call on it is asked whether it still lives, and how long its answer may take. A stream
+/// without a deadline would wait for ever for a service whose machine has gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Which service is called, and as whom.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "The service")]
@@ -43,7 +48,10 @@ impl Client {
     pub(super) async fn connect(&self) -> Result<Connection, Failure> {
         let authorization = self.authorization()?;
         let endpoint = self.tls.endpoint(&self.addr).map_err(Failure::Usage)?;
-        let endpoint = endpoint.connect_timeout(Duration::from_secs(self.timeout.min(5)));
+        let endpoint = endpoint
+            .connect_timeout(Duration::from_secs(self.timeout.min(5)))
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         let channel = endpoint.connect().await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
             Failure::Unreachable(format!("no service answers at {}{cause}", self.addr))

@@ -23,6 +23,9 @@ pub(super) struct Routing {
     /// The widest place where Azure may compute.
     #[arg(long, value_enum, value_name = "SCOPE")]
     max_scope: Option<Scope>,
+    /// What kind of data the call carries, as the caller's policy names it.
+    #[arg(long, value_name = "CLASS")]
+    data_class: Option<String>,
 }
 
 /// Where Azure may compute.
@@ -49,6 +52,7 @@ impl From<Routing> for pb::RoutingOptions {
             allowed_regions: routing.regions,
             data_boundary: routing.boundary.unwrap_or_default(),
             max_processing_scope: scope.into(),
+            data_class: routing.data_class.unwrap_or_default(),
             ..Self::default()
         }
     }

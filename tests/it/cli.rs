@@ -92,6 +92,17 @@ fn exit_codes_are_as_documented() {
 }
 
 #[test]
+fn a_call_declares_what_kind_of_data_it_carries() {
+    let policy = "policies: [{ name: internal, data_classes: [internal] }]\ndefault_policy: internal\n";
+    let world = World::start("data-class", policy);
+    let (code, _, stderr) = world.call(&["embed", "one"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("DATA_CLASS_REQUIRED"), "{stderr}");
+    let (code, _, stderr) = world.call(&["embed", "--data-class", "internal", "one"]);
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
 fn every_verb_that_calls_a_service_works() {
     let world = World::start("verbs", "");
 

@@ -127,7 +127,9 @@ fn every_text_has_its_vector_and_a_second_run_has_nothing_to_do() {
     assert_eq!(first.code, 0, "{}", first.err);
     let summary: Value = serde_json::from_str(&first.out).unwrap();
     assert_eq!(summary["embedded_items"], 3000);
-    assert_eq!(summary["items_by_region"]["swedencentral"], 3000);
+    // On a busy machine a second region may help out.
+    let by_region = summary["items_by_region"].as_object().unwrap();
+    assert_eq!(by_region.values().map(|items| items.as_u64().unwrap()).sum::<u64>(), 3000, "{by_region:?}");
     assert_eq!(
         (&summary["dimensions"], &summary["embedding_space"]),
         (&16.into(), &"text-embedding-3-large/1/16".into())
@@ -144,6 +146,13 @@ fn every_text_has_its_vector_and_a_second_run_has_nothing_to_do() {
     let more = world.ingest("v.jsonl", &[]);
     assert!(more.out.starts_with("embedded  100, and 3000 before\n"), "{}", more.out);
     assert_eq!(world.vectors("v.jsonl").len(), 3100);
+
+    // A corrected text would keep its old vector, unnoticed.
+    let corrected = world.read("chunks.jsonl").replace("chunk number 7 of", "chapter number 7 of");
+    world.folder.write("chunks.jsonl", &corrected);
+    let refused = world.ingest("v.jsonl", &[]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("chunks.jsonl:8: another text was embedded under its `id`"), "{}", refused.err);
 }
 
 #[test]
@@ -230,6 +239,46 @@ fn a_service_that_restarts_in_the_middle_is_found_again() {
 }
 
 #[test]
+fn how_to_go_on_is_said_where_the_same_command_can() {
+    let mut world = World::start("ingest-given-up");
+    world.chunks(10);
+    let refused = world.ingest("other.jsonl", &["--model", "no-such-model"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("0 of 10 items are done; the rest would fail again until"), "{}", refused.err);
+    assert!(refused.err.contains("sealane: NOT_FOUND MODEL_NOT_CONFIGURED"), "{}", refused.err);
+    assert!(!refused.err.contains("go on with"), "{}", refused.err);
+    assert_eq!(world.ingest("other.jsonl", &[]).code, 0, "with the right model it is another matter");
+
+    world.chunks(12_000);
+    world.slow_down();
+    let mut child = world.start_ingest("v.jsonl", &["--timeout", "1"]);
+    assert!(world.wait_for("v.jsonl", 1, &mut child), "done before the service went: give it more chunks");
+    world.service.child.kill().unwrap();
+    world.service.child.wait().unwrap();
+    let given_up = told(child);
+    assert_eq!(given_up.code, 4, "{}", given_up.err);
+    assert!(given_up.err.contains("of 12000 items are done; go on with\n"), "{}", given_up.err);
+}
+
+#[test]
+#[ignore = "takes a minute; run by `make faults`"]
+fn a_service_that_falls_silent_is_noticed() {
+    let world = World::start("ingest-silent");
+    world.chunks(100);
+    world.slow_down();
+    let child = world.start_ingest("v.jsonl", &[]);
+    std::thread::sleep(Duration::from_millis(700));
+    // Its connections stay open and nobody answers on them, as when a machine has gone.
+    world.service.signal("STOP");
+    std::thread::sleep(Duration::from_secs(45));
+    world.service.signal("CONT");
+    let ended = told(child);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("the stream broke ("), "{}", ended.err);
+    assert_eq!(world.vectors("v.jsonl").len(), 100);
+}
+
+#[test]
 fn a_poison_text_costs_only_itself_and_is_named() {
     let world = World::start("ingest-poison");
     let line = |at| {
@@ -272,9 +321,10 @@ fn what_cannot_be_ingested_is_told_before_anything_is_sent() {
     let other = folder.write("other.jsonl", "");
     let started =
         "{\"sealane_ingest\":1,\"model\":\"text-embedding-3-small\",\"dimensions\":null,\"output\":\"jsonl\"}\n";
-    folder.write("other.jsonl.journal", started);
+    let space = "{\"space\":\"s\",\"width\":1}\n";
+    folder.write("other.jsonl.journal", &format!("{started}{space}"));
     let shorter = folder.write("shorter.jsonl", "");
-    let journal = started.replace("-small", "-large") + "{\"space\":\"s\",\"width\":1}\n{\"id\":\"z\",\"end\":99}\n";
+    let journal = started.replace("-small", "-large") + space + "{\"id\":\"z\",\"end\":99}\n";
     folder.write("shorter.jsonl.journal", &journal);
     for (args, code, said) in [
         (vec!["--in", &bad, "--out", &jsonl], 1, "bad.jsonl:3: has no `text`"),

@@ -81,9 +81,17 @@ class Region:
 class Service:
     """Where the service listens, and the regions behind it."""
 
-    def __init__(self, address: str, regions: dict[str, Region]) -> None:
+    def __init__(self, address: str, regions: dict[str, Region], process: int) -> None:
         self.address = address
+        self._process = process
         self.primary, self.standby = regions[PRIMARY], regions[STANDBY]
+
+    def peak_memory(self) -> int:
+        """The most physical memory that the service has ever held, in bytes (proc(5), VmHWM). Linux only."""
+        for line in Path(f"/proc/{self._process}/status").read_text("utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        raise ValueError("the kernel tells no VmHWM")
 
 
 @contextmanager
@@ -93,13 +101,13 @@ def running(folder: Path, access: str = TOKEN_ONLY) -> Iterator[Service]:
         raise FileNotFoundError(f"{BINARY} is missing: run `cargo build`, or set SEALANE_BIN")
     with ExitStack() as stack:
         simulate = ["simulate", "--region", PRIMARY, "--region", STANDBY]
-        started = stack.enter_context(_process(simulate, folder / "simulate.log"))
+        started, _ = stack.enter_context(_process(simulate, folder / "simulate.log"))
         regions = {one["region"]: Region(one["region"], one["endpoint"], one["control"]) for one in started["regions"]}
         config = folder / "sealane.yaml"
         config.write_text(_config(regions, access), "utf-8")
         serve = ["serve", "--config", str(config), "--listen", "127.0.0.1:0"]
-        service = stack.enter_context(_process(serve, folder / "serve.log"))
-        yield Service(service["listening"], regions)
+        service, process = stack.enter_context(_process(serve, folder / "serve.log"))
+        yield Service(service["listening"], regions, process)
 
 
 def _config(regions: dict[str, Region], access: str) -> str:
@@ -121,8 +129,8 @@ def _config(regions: dict[str, Region], access: str) -> str:
 
 
 @contextmanager
-def _process(arguments: list[str], log: Path) -> Iterator[Any]:
-    """Runs the binary; yields the line of JSON with which it says that it is up."""
+def _process(arguments: list[str], log: Path) -> Iterator[tuple[Any, int]]:
+    """Runs the binary; yields the line of JSON with which it says that it is up, and its process id."""
     environment = {**os.environ, "SIMULATED_KEY": "simulated-key", "CALLER_TOKEN": TOKEN}
     with (
         log.open("wb") as stderr,
@@ -135,7 +143,7 @@ def _process(arguments: list[str], log: Path) -> Iterator[Any]:
             line = process.stdout.readline()
             if not line:
                 raise RuntimeError(f"sealane {arguments[0]} did not start: {log.read_text('utf-8')[-2000:]}")
-            yield json.loads(line)
+            yield json.loads(line), process.pid
         finally:
             process.terminate()
             try:

@@ -3,7 +3,7 @@
 import pytest
 
 from sealane import Workflow
-from sealane.requests import complete_request, embed_request, watch_request
+from sealane.requests import CompleteParameters, complete_request, embed_request, watch_request
 from sealane.v1 import common_pb2, inference_pb2
 
 
@@ -69,6 +69,7 @@ def test_parameters_reach_their_fields():
         reasoning_effort="REASONING_EFFORT_LOW",
         labels={"team": "search"},
         logit_bias={7: -100.0},
+        user_security_context={"application_name": "search"},
         extra_params={"top_k": 3},
     )
     assert request.max_output_tokens == 5
@@ -76,8 +77,21 @@ def test_parameters_reach_their_fields():
     assert request.reasoning_effort == inference_pb2.REASONING_EFFORT_LOW
     assert dict(request.metadata) == {"team": "search"}
     assert dict(request.logit_bias) == {7: -100.0}
+    assert request.user_security_context.application_name == "search"
     assert request.extra_params["top_k"] == 3
     assert not request.HasField("routing")
+
+
+def test_a_document_in_place():
+    parts = ["what does it say?", {"file": {"inline": b"%PDF", "mime_type": "application/pdf", "name": "a.pdf"}}]
+    message = complete([{"role": "user", "content": parts}]).messages[0]
+    assert message.content[1].file.name == "a.pdf"
+
+
+def test_every_parameter_of_a_request_is_known():
+    fields = {field.name for field in inference_pb2.CompleteRequest.DESCRIPTOR.fields}
+    own = {"model", "messages", "routing"}
+    assert CompleteParameters.__annotations__.keys() == fields - own - {"metadata"} | {"labels"}
 
 
 def test_a_stream_takes_the_same_fields():

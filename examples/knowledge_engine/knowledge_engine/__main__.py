@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import sealane
@@ -19,15 +21,16 @@ from knowledge_engine.store import OtherSpace, SqliteStore, Store
 def main() -> int:
     arguments = parser().parse_args()
     run = sealane.Workflow(arguments.workflow)  # one for the whole run, so that it stays in one region
-    store = open_store(arguments.index)
     try:
-        with sealane.Client() as client:
+        with closing(open_store(arguments.index)) as store, sealane.Client() as client:
             return int(arguments.does(arguments, client, store, run))
-    except (OtherSpace, NothingFound, ElasticError, ValueError, sealane.SealaneError) as error:
+    except sqlite3.Error as error:
+        print(f"failed: --index {arguments.index}: {error}", file=sys.stderr)
+        return 1
+    except (OtherSpace, NothingFound, ElasticError, OSError, ValueError, sealane.SealaneError) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     finally:
-        store.close()
         print(f"workflow {run.id} in {run.pinned_region or 'no region'}", file=sys.stderr)
 
 

@@ -31,17 +31,25 @@ class Ingested:
     regions: dict[str, int] = field(default_factory=dict)
     """How many vectors each region made."""
     refused: list[str] = field(default_factory=list)
-    """Chunks that no region takes, such as those that its content filter refuses: where they are, and why not."""
+    """Files that cannot be read, and chunks that no region takes, such as those that its content filter refuses: where
+    they are, and why not."""
 
 
 def ingest(
     client: sealane.Client, model: str, files: Iterable[Path], store: Store, run: sealane.Workflow, show: Show
 ) -> Ingested:
-    """Brings the index to where it holds exactly these files' text; other documents stay as they are."""
-    documents = {file.name: [chunk for page in pdf.pages(file) for chunk in chunks.split(page)] for file in files}
+    """Brings the index to where it holds exactly these files' text; other documents stay as they are, and so do those
+    whose file cannot be read now."""
+    documents: dict[str, list[Chunk]] = {}
+    refused: list[str] = []
+    for file in files:
+        try:
+            documents[file.name] = [chunk for page in pdf.pages(file) for chunk in chunks.split(page)]
+        except pdf.Unreadable as error:
+            refused.append(str(error))
     by_id = {chunk.id: chunk for document in documents.values() for chunk in document}
     missing = store.missing(by_id)
-    done = Ingested(chunks=len(by_id), known=len(by_id) - len(missing))
+    done = Ingested(chunks=len(by_id), known=len(by_id) - len(missing), refused=refused)
     wanted = ((id, chunk.text) for id, chunk in by_id.items() if id in missing)
     with client.embed_many(wanted, model=model, workflow=run) as answers:
         while batch := list(islice(answers, BATCH)):

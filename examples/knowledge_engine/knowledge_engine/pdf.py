@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,10 @@ class Page:
     text: str
 
 
+class Unreadable(Exception):
+    """This file is no PDF that can be read."""
+
+
 def find(path: Path) -> list[Path]:
     """The file itself, or every PDF below the folder. Two files of one name could not be told apart in a citation."""
     found = sorted(path.rglob("*.pdf")) if path.is_dir() else [path]
@@ -27,8 +30,10 @@ def find(path: Path) -> list[Path]:
     return found
 
 
-def pages(file: Path) -> Iterator[Page]:
+def pages(file: Path) -> list[Page]:
     """The pages that hold text; one that is only a picture would need OCR and is left out."""
-    for number, page in enumerate(PdfReader(file).pages, start=1):
-        if text := " ".join(page.extract_text().split()):
-            yield Page(file.name, number, text)
+    try:
+        texts = [" ".join(page.extract_text().split()) for page in PdfReader(file).pages]
+    except Exception as error:  # pypdf raises whatever a broken file leads it to
+        raise Unreadable(f"{file} cannot be read: {error or type(error).__name__}") from error
+    return [Page(file.name, number, text) for number, text in enumerate(texts, start=1) if text]

@@ -26,6 +26,14 @@ def test_the_samples_are_what_the_script_writes() -> None:
     assert [file.name for file in pdf.find(SAMPLES)] == ["harbour-handbook.pdf", "island-ferry.pdf"]
 
 
+@pytest.mark.parametrize("content", [b"", b"no PDF at all", make.pdf(make.FERRY)[:300]], ids=["empty", "text", "cut"])
+def test_a_file_that_is_no_pdf_says_which_it_is(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "broken.pdf"
+    file.write_bytes(content)
+    with pytest.raises(pdf.Unreadable, match=r"broken\.pdf cannot be read: ."):
+        pdf.pages(file)
+
+
 def test_files_of_one_name_are_refused(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

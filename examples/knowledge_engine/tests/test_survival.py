@@ -44,6 +44,17 @@ def test_from_pdfs_to_an_answer(client: sealane.Client, store: Store) -> None:
     assert (answer.region, answer.failed_regions, answer.cut_short) == (PRIMARY, [], "")
 
 
+def test_a_file_that_cannot_be_read_costs_only_itself(
+    client: sealane.Client, sqlite_store: Store, tmp_path: Path
+) -> None:
+    good, broken = tmp_path / "good.pdf", tmp_path / "broken.pdf"
+    good.write_bytes(make.pdf(make.FERRY))
+    broken.write_bytes(b"no PDF at all")
+    done = ingest(client, EMBEDDING, pdf.find(tmp_path), sqlite_store, sealane.Workflow(), unseen)
+    assert done.added == done.chunks > 0
+    assert len(done.refused) == 1 and "broken.pdf cannot be read" in done.refused[0]
+
+
 def test_the_primary_dies_during_an_ingestion(real: Service, client: sealane.Client, tmp_path: Path) -> None:
     folder = tmp_path / "documents"
     folder.mkdir()

@@ -8,8 +8,8 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 
-/// The failures of this run. The file exists only if there are any; that of an earlier run is removed, since its items
-/// are tried again.
+/// The failures of this run. The file exists only if there are any; that of an earlier run stays until one of this run
+/// takes its place, or [`Self::end`] says that all of its items were tried again.
 #[derive(Debug)]
 pub(super) struct Failures {
     pub(super) path: PathBuf,
@@ -30,12 +30,20 @@ pub(super) struct Failed<'a> {
 }
 
 impl Failures {
-    pub(super) fn begin(path: PathBuf) -> anyhow::Result<Self> {
-        match fs::remove_file(&path) {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// Every item was tried: an earlier run's file has nothing more to say.
+    pub(super) fn end(&self) -> anyhow::Result<()> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        match fs::remove_file(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| path.display().to_string())
+                Err(error).with_context(|| self.path.display().to_string())
             }
-            _ => Ok(Self { path, file: None }),
+            _ => Ok(()),
         }
     }
 

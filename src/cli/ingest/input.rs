@@ -1,6 +1,6 @@
 //! What is to be embedded: a file of JSON lines, or of plain lines.
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs::File,
     io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
@@ -9,6 +9,8 @@ use std::{
 use anyhow::bail;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use super::journal::fingerprint;
 
 /// Longest id that the service takes, in bytes.
 const MAX_ID_BYTES: usize = 128;
@@ -49,6 +51,15 @@ pub(super) struct Contents {
     pub(super) open_tokens: u64,
 }
 
+impl Contents {
+    fn add_open(&mut self, text: &str) {
+        let characters = text.chars().count() as u64;
+        self.open_items += 1;
+        self.open_characters += characters;
+        self.open_tokens += characters.div_ceil(4);
+    }
+}
+
 impl Input {
     /// `.txt` holds plain lines, everything else JSON lines.
     pub(super) fn new(path: &Path) -> Self {
@@ -60,7 +71,7 @@ impl Input {
     ///
     /// # Errors
     /// When the file cannot be read, or with every line (at first) that cannot be used.
-    pub(super) fn survey(&self, finished: &HashSet<String>) -> anyhow::Result<Contents> {
+    pub(super) fn survey(&self, finished: &HashMap<String, Option<String>>) -> anyhow::Result<Contents> {
         let mut contents = Contents::default();
         let mut line_of = HashMap::new();
         let mut bad = Vec::new();
@@ -74,11 +85,13 @@ impl Input {
                 Err(Trouble::Io(error)) => return Err(self.unreadable(error)),
             };
             contents.items += 1;
-            if !finished.contains(&item.id) {
-                let characters = item.text.chars().count() as u64;
-                contents.open_items += 1;
-                contents.open_characters += characters;
-                contents.open_tokens += characters.div_ceil(4);
+            match finished.get(&item.id) {
+                None => contents.add_open(&item.text),
+                Some(Some(before)) if *before != fingerprint(&item.text) => {
+                    let why = "another text was embedded under its `id`: give it a new one, or begin another --out";
+                    bad.push((item.line, why.to_owned()));
+                }
+                Some(_) => {}
             }
             if let Some(first) = line_of.insert(item.id, item.line) {
                 bad.push((item.line, format!("has the id of line {first}")));
@@ -165,8 +178,12 @@ fn item(bytes: &[u8], line: usize, plain: bool) -> Result<Item, String> {
     let (id, text) = if plain {
         (line.to_string(), text.trim_end_matches(['\n', '\r']).to_owned())
     } else {
-        let object: Object<'_> = serde_json::from_str(text)
-            .map_err(|error| format!("is no JSON object with `id` and `text` (column {})", error.column()))?;
+        let no_object = |column: usize| format!("is no JSON object with `id` and `text` (column {column})");
+        if !text.trim_start().starts_with('{') {
+            // serde would take an array for one.
+            return Err(no_object(1));
+        }
+        let object: Object<'_> = serde_json::from_str(text).map_err(|error| no_object(error.column()))?;
         (id_of(object.id)?, text_of(object.text)?)
     };
     if id.is_empty() || id.len() > MAX_ID_BYTES {
@@ -223,6 +240,7 @@ mod tests {
             (r#"{"id":"a","text":""}"#, Err("`text` is empty")),
             (r#"{"id":"","text":"x"}"#, Err("`id` has 0 bytes; it must have 1 to 128")),
             (r#"{"id":"a","#, Err("is no JSON object with `id` and `text` (column 10)")),
+            (r#"["a","x"]"#, Err("is no JSON object with `id` and `text` (column 1)")),
             ("secret", Err("is no JSON object with `id` and `text` (column 1)")),
         ] {
             assert_eq!(json(line), expected.map_err(str::to_owned), "{line}");

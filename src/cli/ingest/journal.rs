@@ -4,16 +4,16 @@
 //! ```text
 //! {"sealane_ingest":1,"model":"text-embedding-3-large","dimensions":null,"output":"jsonl"}   how it was started
 //! {"space":"text-embedding-3-large/1/3072","width":3072}                                     what all vectors share
-//! {"id":"a","end":31415}                            one for each vector; the output holds it up to this byte
+//! {"id":"a","end":31415,"text":"2cf24dba5fb0a30e"}  one for each vector; the output holds it up to this byte
 //! ```
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{File, OpenOptions, TryLockError},
     io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::output::Format;
@@ -44,13 +44,22 @@ pub(super) struct Space {
 struct Finished {
     id: String,
     end: u64,
+    /// [`fingerprint`] of what was embedded; journals of the first builds have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+/// Tells one text from another: the first 64 bits of its SHA-256, as hex.
+pub(super) fn fingerprint(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What an earlier run has done.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Done {
-    /// Ids of all vectors.
-    pub(super) ids: HashSet<String>,
+    /// Ids of all vectors, and the fingerprints of their texts, where they are known.
+    pub(super) ids: HashMap<String, Option<String>>,
     /// `None` before the first vector.
     pub(super) space: Option<Space>,
     /// Bytes of the output that hold whole vectors.
@@ -116,9 +125,9 @@ impl Journal {
         self.line(space)
     }
 
-    /// Notes a vector that ends at this byte of the output. Not on disk before [`Self::commit`].
-    pub(super) fn finished(&mut self, id: &str, end: u64) -> anyhow::Result<()> {
-        self.line(&Finished { id: id.to_owned(), end })
+    /// Notes the vector of a text, which ends at this byte of the output. Not on disk before [`Self::commit`].
+    pub(super) fn finished(&mut self, id: &str, text: &str, end: u64) -> anyhow::Result<()> {
+        self.line(&Finished { id: id.to_owned(), end, text: Some(fingerprint(text)) })
     }
 
     /// Puts on disk what was noted; what it speaks of must be there already.
@@ -149,6 +158,7 @@ impl Journal {
 fn recover(file: &File, path: &Path, started: &Started) -> anyhow::Result<(Done, u64)> {
     let mut reader = BufReader::new(file);
     let (mut done, mut whole) = (Done::default(), 0);
+    let mut otherwise = None;
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
@@ -160,25 +170,27 @@ fn recover(file: &File, path: &Path, started: &Started) -> anyhow::Result<(Done,
         let place = || format!("{}:{line}: this is no line of a journal of `sealane ingest`", path.display());
         if line == 1 {
             let before: Started = serde_json::from_slice(&bytes).with_context(place)?;
-            refuse_other_start(path, &before, started)?;
+            otherwise = Some(before).filter(|before| before != started);
         } else if line == 2 {
             done.space = Some(serde_json::from_slice(&bytes).with_context(place)?);
         } else {
-            let Finished { id, end } = serde_json::from_slice(&bytes).with_context(place)?;
-            if end <= done.end || !done.ids.insert(id) {
+            let Finished { id, end, text } = serde_json::from_slice(&bytes).with_context(place)?;
+            if end <= done.end || done.ids.insert(id, text).is_some() {
                 bail!("{}, or it is out of order", place());
             }
             done.end = end;
         }
         whole += read as u64;
     }
-    Ok((done, whole))
+    match otherwise {
+        // Nothing came of that start, such as one with a misspelt model: this one begins anew.
+        Some(_) if done.space.is_none() => Ok((done, 0)),
+        Some(before) => Err(other_start(path, &before, started)),
+        None => Ok((done, whole)),
+    }
 }
 
-fn refuse_other_start(path: &Path, before: &Started, now: &Started) -> anyhow::Result<()> {
-    if before == now {
-        return Ok(());
-    }
+fn other_start(path: &Path, before: &Started, now: &Started) -> anyhow::Error {
     let what = if before.model != now.model {
         format!("model {}, not {}", before.model, now.model)
     } else if before.dimensions != now.dimensions {
@@ -186,7 +198,7 @@ fn refuse_other_start(path: &Path, before: &Started, now: &Started) -> anyhow::R
     } else {
         "another format".to_owned()
     };
-    bail!(
+    anyhow!(
         "this output was begun with {what} ({}); vectors of both must not meet in one file: give another --out",
         path.display()
     )
@@ -226,7 +238,7 @@ mod tests {
                 if done.space.is_none() {
                     journal.space(&Space { name: "m/1/2".into(), width: 2 }).unwrap();
                 }
-                journal.finished("b", 99).unwrap();
+                journal.finished("b", "text", 99).unwrap();
                 journal.commit().unwrap();
                 let again = read(path, &started()).unwrap();
                 assert_eq!((again.ids.len(), again.end), (done.ids.len() + 1, 99), "cut at byte {cut}");
@@ -245,13 +257,24 @@ mod tests {
             ),
             (format!("{HEADER}{SPACE}{{\"id\":\"a\",\"end\":9}}\n{{\"id\":\"b\",\"end\":9}}\n"), ":4: this is no line"),
             ("my notes\n".to_owned(), ":1: this is no line"),
-            (HEADER.replace("null", "8"), "begun with 8 dimensions, not the model's own dimensions"),
-            (HEADER.replace("\"m\"", "\"other\""), "begun with model other, not m"),
-            (HEADER.replace("jsonl", "npy"), "begun with another format"),
+            (HEADER.replace("null", "8") + SPACE, "begun with 8 dimensions, not the model's own dimensions"),
+            (HEADER.replace("\"m\"", "\"other\"") + SPACE, "begun with model other, not m"),
+            (HEADER.replace("jsonl", "npy") + SPACE, "begun with another format"),
         ] {
             let error = with("refused", &text, |path| read(path, &started())).unwrap_err();
             assert!(error.to_string().contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn a_start_of_which_nothing_came_binds_nobody() {
+        with("nothing", &HEADER.replace("null", "8"), |path| {
+            let (mut journal, done) = Journal::open(path, &started()).unwrap();
+            assert_eq!(done, Done::default());
+            journal.space(&Space { name: "m/1/2".into(), width: 2 }).unwrap();
+            journal.commit().unwrap();
+            assert_eq!(std::fs::read_to_string(path).unwrap(), format!("{HEADER}{SPACE}"));
+        });
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Ingest {
         // Where nothing is open, nobody needs a service.
         let connection = if contents.open_items > 0 { Some(self.client.connect().await?) } else { None };
         let (output, done) = Output::open(&self.out, format, &started)?;
-        let failures = Failures::begin(beside(&self.out, ".errors.jsonl"))?;
+        let failures = Failures::new(beside(&self.out, ".errors.jsonl"));
         let start = Instant::now();
         let mut work = Ingestion {
             open: self.open(),
@@ -115,17 +115,17 @@ impl Ingest {
         };
         work.progress.clear();
         let (count, space) = (work.count, work.output.space().cloned());
-        work.output.close()?;
-        let unfinished = count.total - count.embedded - count.failed;
-        let go_on =
-            format!("{} of {} items are done; go on with\n  {}", count.total - unfinished, count.total, typed());
+        let closed = work.output.close();
+        let done = format!("{} of {} items are done", count.embedded + count.failed, count.total);
+        let ended = ended.inspect_err(|_| eprintln!("{done}; the rest would fail again until this is mended:"))?;
+        closed?;
         match ended {
-            Err(failure) => {
-                eprintln!("{go_on}");
+            Ended::Whole => work.failures.end()?,
+            Ended::Stopped => return Err(anyhow!("stopped: {done}; go on with\n  {}", typed()).into()),
+            Ended::GivenUp(failure) => {
+                eprintln!("{done}; go on with\n  {}", typed());
                 return Err(failure);
             }
-            Ok(Ended::Stopped) => return Err(anyhow!("stopped: {go_on}").into()),
-            Ok(Ended::Whole) => {}
         }
         let summary = Summary::new(count, before, &work.totals, space.as_ref(), start.elapsed(), &self.out);
         summary.tell(options.output)?;

@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use super::journal::{Done, Journal, Space, Started};
+use super::{
+    input::Item,
+    journal::{Done, Journal, Space, Started},
+};
 
 /// Room for numpy's header, so that the number of rows can be written again: a multiple of 64, as its format asks
 /// (numpy/lib/format.py, version 1.0).
@@ -86,7 +89,12 @@ impl Output {
         // What lies behind the last vector that the journal knows of is asked for again.
         file.set_len(done.end).with_context(place)?;
         let (space, rows, end) = (done.space.clone(), done.ids.len(), done.end);
-        Ok((Self { path: path.to_owned(), format, file, journal, space, rows, end, pending: Vec::new() }, done))
+        let mut output = Self { path: path.to_owned(), format, file, journal, space, rows, end, pending: Vec::new() };
+        if end > 0 {
+            // A kill may have left the count of rows that were just cut off.
+            output.write_header().with_context(place)?;
+        }
+        Ok((output, done))
     }
 
     /// What all vectors share; `None` before the first.
@@ -94,11 +102,12 @@ impl Output {
         self.space.as_ref()
     }
 
-    /// Takes a vector, as little-endian 32-bit floats. On disk after [`Self::commit`], which it calls when much waits.
+    /// Takes an item's vector, as little-endian 32-bit floats. On disk after [`Self::commit`], which it calls when much waits.
     ///
     /// # Errors
     /// When it is of another embedding space than those before, or cannot be written.
-    pub(super) fn keep(&mut self, id: &str, vector: &[u8], space: &str) -> anyhow::Result<()> {
+    pub(super) fn keep(&mut self, item: &Item, vector: &[u8], space: &str) -> anyhow::Result<()> {
+        let id = &*item.id;
         let (numbers, rest) = vector.as_chunks::<4>();
         if numbers.is_empty() || !rest.is_empty() {
             bail!("the service answered {id} with {} bytes, which are no vector", vector.len());
@@ -118,7 +127,7 @@ impl Output {
         }
         self.end += (self.pending.len() - before) as u64;
         self.rows += 1;
-        self.journal.finished(id, self.end)?;
+        self.journal.finished(id, &item.text, self.end)?;
         if self.pending.len() > MOST_PENDING_BYTES { self.commit() } else { Ok(()) }
     }
 
@@ -151,14 +160,22 @@ impl Output {
         self.journal.commit()
     }
 
+    /// May be repeated after a failure, which may have left a part of it in the file.
     fn write(&mut self) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::End(0))?;
+        self.file.seek(SeekFrom::Start(self.end - self.pending.len() as u64))?;
         self.file.write_all(&self.pending)?;
-        if let (Format::Npy, Some(space)) = (self.format, &self.space) {
-            self.file.seek(SeekFrom::Start(0))?;
-            self.file.write_all(&npy_header(self.rows, space.width))?;
-        }
+        self.write_header()?;
         self.file.sync_data()
+    }
+
+    /// Says in the file how many rows it has, where its format wants that.
+    fn write_header(&mut self) -> std::io::Result<()> {
+        if self.format == Format::JsonLines {
+            return Ok(());
+        }
+        let width = self.space.as_ref().map_or(0, |space| space.width);
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&npy_header(self.rows, width))
     }
 
     /// Puts everything on disk, and for numpy's format the ids beside it: line n names row n.
@@ -167,9 +184,8 @@ impl Output {
         if self.format == Format::JsonLines {
             return Ok(());
         }
-        if self.space.is_none() {
-            self.file.write_all(&npy_header(0, 0)).with_context(|| self.path.display().to_string())?;
-        }
+        // An array without rows is one too.
+        self.write_header().with_context(|| self.path.display().to_string())?;
         let (path, new) = (ids_path(&self.path), beside(&ids_path(&self.path), ".new"));
         let mut file = BufWriter::new(File::create(&new).with_context(|| new.display().to_string())?);
         for id in self.journal.ids()? {
@@ -209,6 +225,92 @@ fn npy_header(rows: usize, width: usize) -> Vec<u8> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// An output in a folder of its own, which is removed at the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("sealane-output-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        fn path(&self, format: Format) -> PathBuf {
+            self.0.join(if format == Format::Npy { "v.npy" } else { "v.jsonl" })
+        }
+
+        fn open(&self, format: Format) -> Output {
+            Output::open(&self.path(format), format, &Started::new("m", None, format)).unwrap().0
+        }
+
+        fn bytes(&self, format: Format) -> Vec<u8> {
+            fs::read(self.path(format)).unwrap()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn keep(output: &mut Output, id: &str) {
+        let item = Item { line: 1, id: id.to_owned(), text: "text".to_owned() };
+        output.keep(&item, &[0; 8], "m/1/2").unwrap();
+    }
+
+    fn array(rows: usize) -> Vec<u8> {
+        [npy_header(rows, 2), vec![0; rows * 8]].concat()
+    }
+
+    #[test]
+    fn a_write_that_failed_half_way_is_repeated_in_its_place() {
+        let place = Place::new("half");
+        for (format, whole) in [
+            (Format::JsonLines, b"{\"id\":\"a\",\"vector\":[0.0,0.0]}\n{\"id\":\"b\",\"vector\":[0.0,0.0]}\n".to_vec()),
+            (Format::Npy, array(2)),
+        ] {
+            let mut output = place.open(format);
+            keep(&mut output, "a");
+            output.commit().unwrap();
+            keep(&mut output, "b");
+            // What a full disk took of it.
+            let half = output.pending.len() / 2;
+            output.file.seek(SeekFrom::End(0)).unwrap();
+            output.file.write_all(&output.pending[..half]).unwrap();
+            output.close().unwrap();
+            assert_eq!(place.bytes(format), whole, "{format:?}");
+            let output = place.open(format);
+            assert_eq!((output.rows, output.end), (2, whole.len() as u64), "the journal says the same");
+        }
+    }
+
+    #[test]
+    fn an_array_has_as_many_rows_as_its_header_says_after_a_kill_too() {
+        let place = Place::new("killed");
+        let journal = beside(&place.path(Format::Npy), ".journal");
+        let mut output = place.open(Format::Npy);
+        keep(&mut output, "a");
+        output.commit().unwrap();
+        let before = fs::read(&journal).unwrap();
+        keep(&mut output, "b");
+        output.commit().unwrap();
+        drop(output);
+        // Killed after the vectors were on disk and before the journal was.
+        fs::write(&journal, before).unwrap();
+        let output = place.open(Format::Npy);
+        assert_eq!(place.bytes(Format::Npy), array(1), "a second kill finds it so");
+        output.close().unwrap();
+        assert_eq!(place.bytes(Format::Npy), array(1));
+    }
+
+    #[test]
+    fn an_array_without_rows_is_an_array() {
+        let place = Place::new("empty");
+        place.open(Format::Npy).close().unwrap();
+        assert_eq!(place.bytes(Format::Npy), npy_header(0, 0));
+    }
 
     #[test]
     fn the_header_of_the_largest_array_has_room() {

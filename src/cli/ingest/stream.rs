@@ -1,7 +1,7 @@
 //! One ingestion over as many streams as it takes: a stream that breaks is opened again, and only what has no answer is
 //! sent again.
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     iter::Peekable,
     pin::pin,
     time::{Duration, Instant},
@@ -44,13 +44,15 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How an ingestion ended that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an ingestion ended that may go on as it is.
+#[derive(Debug)]
 pub(super) enum Ended {
     /// Every item has its answer.
     Whole,
     /// A person stopped it.
     Stopped,
+    /// What broke the stream may pass, but was waited for long enough.
+    GivenUp(Failure),
 }
 
 /// A running ingestion.
@@ -74,6 +76,9 @@ enum StreamEnd {
 
 impl Ingestion<'_> {
     /// Works until all is answered, `stop` resolves, or going on is of no use. What was answered is on disk then.
+    ///
+    /// # Errors
+    /// When the same command would fail again, unless something is mended before.
     pub(super) async fn run(
         &mut self,
         connection: &Connection,
@@ -94,8 +99,11 @@ impl Ingestion<'_> {
                 (pause, broken_since) = (FIRST_PAUSE, None);
             }
             let since = *broken_since.get_or_insert_with(Instant::now);
-            if !may_pass(&status) || since.elapsed() > self.patience {
+            if !may_pass(&status) {
                 return Err(status.into());
+            }
+            if since.elapsed() > self.patience {
+                break Ended::GivenUp(status.into());
             }
             let hint = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
             let wait = hint.map_or(pause, |hint| hint.clamp(pause, self.patience));
@@ -196,7 +204,7 @@ impl Ingestion<'_> {
         };
         match &result.outcome {
             Some(Outcome::Embedding(embedding)) => {
-                self.output.keep(&item.id, &embedding.values, &result.embedding_space)?;
+                self.output.keep(&item, &embedding.values, &result.embedding_space)?;
                 self.count.embedded += 1;
                 *self.totals.items_by_region.entry(result.region).or_default() += 1;
             }
@@ -228,7 +236,7 @@ fn may_pass(status: &Status) -> bool {
 pub(super) struct Source<'a> {
     input: &'a Input,
     fresh: Peekable<Items>,
-    finished: HashSet<String>,
+    finished: HashMap<String, Option<String>>,
     again: VecDeque<Item>,
     unanswered: HashMap<String, Item>,
     unanswered_bytes: usize,
@@ -236,7 +244,7 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// All items of the input but those that are `finished`.
-    pub(super) fn new(input: &'a Input, finished: HashSet<String>) -> anyhow::Result<Self> {
+    pub(super) fn new(input: &'a Input, finished: HashMap<String, Option<String>>) -> anyhow::Result<Self> {
         let mut source = Self {
             input,
             fresh: input.items()?.peekable(),
@@ -252,7 +260,7 @@ impl<'a> Source<'a> {
     /// Afterwards the next fresh item, if there is one, has no vector yet.
     fn skip_finished(&mut self) {
         while let Some(Ok(item)) = self.fresh.peek()
-            && self.finished.contains(&item.id)
+            && self.finished.contains_key(&item.id)
         {
             self.fresh.next();
         }

@@ -13,7 +13,7 @@ from typing_extensions import Self, Unpack
 from sealane.aio_embed_many import AsyncIngestion
 from sealane.channel import CallMetadata, Tls, Token, connection, default_timeouts
 from sealane.errors import from_rpc_error
-from sealane.ingestion import GivenItem, Ledger, Patience
+from sealane.ingestion import GivenItem, Ledger, Patience, must_be_items
 from sealane.progress import Bar, Progress
 from sealane.requests import (
     CompleteParameters,
@@ -147,8 +147,7 @@ class AsyncClient:
         reconnect_for: float = 300.0,
     ) -> AsyncIngestion:
         """As `Client.embed_many`, for `async for`; `items` may be an async iterable too."""
-        if isinstance(items, str):
-            raise TypeError("items: one text was given; put it into a list")
+        must_be_items(items)
         opening = embed_stream_open(model, dimensions, end_user_id, routing, workflow)
 
         def call(requests: AsyncIterator[inference_pb2.EmbedStreamRequest]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import grpc
 from typing_extensions import Self
 
-from sealane.errors import SealaneError, from_rpc_error
+from sealane.errors import CallCancelledError, SealaneError, from_rpc_error
 from sealane.ingestion import (
     EmbeddedItem,
     GivenItem,
@@ -39,8 +39,8 @@ class _Exhausted:
         self.error = error
 
 
-_Event: TypeAlias = "_Response | EmbeddedItem | _Exhausted | grpc.RpcError | None"
-"""What an asyncio ingestion waits for; None and an `RpcError` are the end of its stream."""
+_Event: TypeAlias = "_Response | EmbeddedItem | _Exhausted | BaseException | None"
+"""What an asyncio ingestion waits for; None and an exception are the end of its stream."""
 
 
 class _AsyncStream:
@@ -56,6 +56,7 @@ class _AsyncStream:
         for request in first:
             self._requests.put_nowait(request)
         self._call = call(self._each_request())
+        self._cancelled = False
         self._reader = asyncio.create_task(self._read(events))
 
     async def _each_request(self) -> AsyncGenerator[_Request, None]:
@@ -63,12 +64,14 @@ class _AsyncStream:
             yield request
 
     async def _read(self, events: asyncio.Queue[_Event]) -> None:
+        end: BaseException | None = None
         try:
             async for response in self._call:
                 events.put_nowait(response)
-            events.put_nowait(None)
-        except grpc.RpcError as error:
-            events.put_nowait(error)
+        except BaseException as error:  # whoever waits for an answer must hear of any end
+            end = error
+        if not self._cancelled:
+            events.put_nowait(end)
 
     def send(self, request: _Request) -> None:
         self._requests.put_nowait(request)
@@ -77,6 +80,7 @@ class _AsyncStream:
         self._requests.put_nowait(None)
 
     async def cancel(self) -> None:
+        self._cancelled = True
         self._reader.cancel()
         self._call.cancel()
         self.half_close()  # lets gRPC's task end
@@ -166,10 +170,15 @@ class AsyncIngestion:
                     return answer
             elif event is None and self._ledger.whole and self._ledger.is_empty() and self._exhausted:
                 return None
-            else:
+            elif event is None or isinstance(event, grpc.RpcError):
                 await self._stream.cancel()
                 self._stream = None
                 await self._broken(from_rpc_error(event) if event is not None else stream_ended_early())
+            elif isinstance(event, asyncio.CancelledError):
+                # Raised as it is, it would say that the task which iterates was cancelled.
+                raise CallCancelledError("The client was closed.", code=grpc.StatusCode.CANCELLED) from event
+            else:
+                raise event
 
     async def _feed(self) -> None:
         """Takes items from the input while there is room, and sends them over whichever stream there is."""

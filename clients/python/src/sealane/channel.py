@@ -16,6 +16,11 @@ import grpc
 DEFAULT_ADDRESS = "localhost:50051"
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """Largest message in either direction; gRPC's own default of 4 MiB is 681 vectors of 1536 numbers."""
+KEEPALIVE_INTERVAL_MS = 30_000
+"""How often a connection with a call on it is asked whether it still lives: a stream without a timeout would wait for
+ever for a service whose machine has gone."""
+KEEPALIVE_TIMEOUT_MS = 10_000
+"""How long its answer may take."""
 
 Token: TypeAlias = "str | Callable[[], str]"
 """A bearer token, or a function that is asked for it at every call, so that tokens can rotate."""
@@ -106,6 +111,12 @@ def _options(local: bool) -> list[tuple[str, Any]]:
         ("grpc.primary_user_agent", f"sealane-python/{metadata.version('sealane')}"),
         # gRPC's own two minutes are longer than a restart of the service takes.
         ("grpc.max_reconnect_backoff_ms", 5_000),
+        ("grpc.keepalive_time_ms", KEEPALIVE_INTERVAL_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        # Of gRPC's own pings, behind which ours wait; its default is a minute.
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        # By default gRPC stops asking after the second time that nothing was sent in between.
+        ("grpc.http2.max_pings_without_data", 0),
         ("grpc.enable_http_proxy", 0 if local else 1),
     ]
 

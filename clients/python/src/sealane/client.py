@@ -12,7 +12,7 @@ from typing_extensions import Self, Unpack
 from sealane.channel import CallMetadata, Tls, Token, connection, default_timeouts
 from sealane.embed_many import Ingestion
 from sealane.errors import from_rpc_error
-from sealane.ingestion import GivenItem, Ledger, Patience
+from sealane.ingestion import GivenItem, Ledger, Patience, must_be_items
 from sealane.progress import Bar, Progress
 from sealane.requests import (
     CompleteParameters,
@@ -153,8 +153,7 @@ class Client:
         True. `reconnect_for`: seconds to go on trying while there is no connection; an outage of every region is waited
         out by the service. Streams yield to interactive calls unless `routing` has another `priority`.
         """
-        if isinstance(items, str):
-            raise TypeError("items: one text was given; put it into a list")
+        must_be_items(items)
         opening = embed_stream_open(model, dimensions, end_user_id, routing, workflow)
 
         def call(requests: Iterator[inference_pb2.EmbedStreamRequest]) -> Any:

@@ -41,7 +41,7 @@ class _Stream:
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         for request in first:
             self._requests.put(request)
-        self.events: queue.SimpleQueue[_Response | grpc.RpcError | None] = queue.SimpleQueue()
+        self.events: queue.SimpleQueue[_Response | BaseException | None] = queue.SimpleQueue()
         self._call = call(iter(self._requests.get, None))
         # Knows nothing of the ingestion, which can so be collected, and closed, when nobody iterates it any more.
         threading.Thread(target=_read, args=(self._call, self.events), name="sealane-answers", daemon=True).start()
@@ -57,13 +57,14 @@ class _Stream:
         self._requests.put(None)  # lets gRPC's thread end
 
 
-def _read(call: Any, events: queue.SimpleQueue[_Response | grpc.RpcError | None]) -> None:
+def _read(call: Any, events: queue.SimpleQueue[_Response | BaseException | None]) -> None:
+    end: BaseException | None = None
     try:
         for response in call:
             events.put(response)
-        events.put(None)
-    except grpc.RpcError as error:
-        events.put(error)
+    except BaseException as error:  # whoever waits for an answer must hear of any end
+        end = error
+    events.put(end)
 
 
 class Ingestion:
@@ -147,10 +148,12 @@ class Ingestion:
                     return answer
             elif event is None and self._ledger.whole and self._ledger.is_empty() and self._items is None:
                 return None
-            else:
+            elif event is None or isinstance(event, grpc.RpcError):
                 self._stream.cancel()
                 self._stream = None
                 self._broken(from_rpc_error(event) if event is not None else stream_ended_early())
+            else:
+                raise event
 
     def _open(self) -> _Stream:
         stream = _Stream(self._call, self._ledger.opened())

@@ -7,7 +7,7 @@ means, and whether a stream that broke is worth another.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -59,8 +59,9 @@ class ItemsFailedError(SealaneError):
     """Some items have no vector. `errors` says which and why."""
 
     def __init__(self, errors: list[ItemError]) -> None:
+        have = "1 item has" if len(errors) == 1 else f"{len(errors)} items have"
         super().__init__(
-            f"{len(errors)} items have no vector; the first is {errors[0].id!r}: {errors[0].message}",
+            f"{have} no vector; first {errors[0].message}",
             code=errors[0].code,
             reason=errors[0].reason,
             region=errors[0].region,
@@ -90,6 +91,7 @@ class EmbeddedItem:
 
         Needs `pip install sealane[numpy]`; see `as_list` otherwise.
         """
+        _need_numpy()
         import numpy as np
 
         if self.error is not None:
@@ -127,6 +129,7 @@ class Rows:
     """Answers as rows of one array."""
 
     def __init__(self) -> None:
+        _need_numpy()  # before anything is paid for
         self._packed: dict[int, bytes] = {}
         self._errors: list[ItemError] = []
 
@@ -191,9 +194,7 @@ class Ledger:
     def take(self, given: GivenItem) -> inference_pb2.EmbedStreamRequest | EmbeddedItem:
         """An item of the input: what is to be sent, or its answer if it cannot be. Raises if it is none."""
         index = self._next_index
-        id, text = (str(index), given) if isinstance(given, str) else given
-        if not isinstance(id, str) or not isinstance(text, str):
-            raise TypeError(f"items[{index}]: must be a text, or an id and a text")
+        id, text = _id_and_text(index, given)
         if not 1 <= len(id.encode("utf-8", "surrogatepass")) <= 128:
             raise ValueError(f"items[{index}]: its id must have 1 to 128 bytes")
         if id in self._unanswered:
@@ -302,6 +303,31 @@ def _may_pass(error: SealaneError) -> bool:
         return True
     # Without a reason it is not the service that speaks, but a connection that broke.
     return isinstance(error, InternalError) and not error.reason and not isinstance(error, MessageTooLargeError)
+
+
+def must_be_items(items: object) -> None:
+    """Raises for what could be iterated, but certainly not as was meant."""
+    if isinstance(items, str):
+        raise TypeError("items: one text was given; put it into a list")
+    if isinstance(items, Mapping):
+        raise TypeError("items: a mapping of ids to texts was given; pass its items()")
+
+
+def _id_and_text(index: int, given: object) -> tuple[str, str]:
+    if isinstance(given, str):
+        return str(index), given
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        id, text = given
+        if isinstance(id, str) and isinstance(text, str):
+            return id, text
+    raise TypeError(f"items[{index}]: must be a text, or a tuple of an id and a text; not {type(given).__name__}")
+
+
+def _need_numpy() -> None:
+    try:
+        import numpy  # noqa: F401
+    except ImportError:
+        raise ImportError("vectors as arrays need numpy: pip install 'sealane[numpy]', or use as_list()") from None
 
 
 def _request(id: str, text: str) -> inference_pb2.EmbedStreamRequest:

@@ -33,6 +33,8 @@ class Bar:
                 self.update, self.close = bar.update, bar.close
         elif callable(progress):
             self.update = progress
+        elif progress:
+            raise TypeError("progress: must be True or a function")
 
 
 class _Lines:

@@ -50,6 +50,7 @@ class CompleteParameters(TypedDict, total=False):
     labels: Mapping[str, str]
     """The request's `metadata`: labels that Azure keeps with a stored completion."""
     end_user_id: str
+    user_security_context: inference_pb2.UserSecurityContext | Mapping[str, Any]
     extra_params: struct_pb2.Struct | Mapping[str, Any]
 
 
