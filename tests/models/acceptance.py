@@ -97,7 +97,9 @@ class Server:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+            # Four servers share the machine: threads of numpy that wait by spinning would starve each other.
+            env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=env)
         wait_for(f"{self.name} answers", self._answers)
 
     def kill(self) -> None:
@@ -275,7 +277,15 @@ def dies_during_an_ingestion(client: sealane.Client, regions: list[Region], alon
     items = [(str(number), text) for number, text in enumerate(TEXTS)]
     items.insert(len(items) // 2, ("too long", too_long))
     vectors = dict[str, NDArray[np.float32]]()
-    with client.embed_many(items, model=EMBEDDING) as answers:
+
+    def in_small_batches() -> Iterator[tuple[str, str]]:
+        """A partial batch leaves after 50 ms; all in one would meet one region, and one long silence."""
+        for place, item in enumerate(items):
+            if place % 20 == 0:
+                time.sleep(0.1)
+            yield item
+
+    with client.embed_many(in_small_batches(), model=EMBEDDING) as answers:
         failed = []
         for answer in answers:
             if answer.id in vectors:
