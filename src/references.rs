@@ -149,11 +149,32 @@ pub fn write(path: &Path, references: &[Reference]) -> io::Result<()> {
     fs::rename(beside, path)
 }
 
+/// Writes those of spaces that the file does not hold yet: what it holds counts, for `sealane parity` may have accepted
+/// other vectors since this process took it up.
+///
+/// # Errors
+/// When there is a file that is none of this service's, or it cannot be written.
+fn add(path: &Path, settled: &[Reference]) -> io::Result<()> {
+    let mut all = match read(path) {
+        Ok(held) => held,
+        Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    let new = settled.iter().filter(|new| all.iter().all(|held| held.space != new.space));
+    let new: Vec<Reference> = new.cloned().collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    all.extend(new);
+    write(path, &all)
+}
+
 /// Keeps the file true to what the router settles, and tries again where that fails; runs until dropped.
 pub async fn keep<U: Upstream>(dispatcher: &Dispatcher<U>, file: Option<&Path>) {
     let Some(path) = file else { return std::future::pending().await };
     let mut changes = dispatcher.changes();
-    let mut kept = if path.exists() { dispatcher.count_references() } else { 0 };
+    // The first time whatever was taken up: writing what is there already costs nothing.
+    let mut kept = 0;
     let mut failed: Option<Instant> = None;
     loop {
         if dispatcher.count_references() != kept && failed.is_none_or(|at| at.elapsed() >= RETRY) {
@@ -169,7 +190,7 @@ pub async fn keep<U: Upstream>(dispatcher: &Dispatcher<U>, file: Option<&Path>) 
 
 async fn keep_now(path: &Path, references: &[Reference]) -> Option<()> {
     let (file, to_write) = (path.to_owned(), references.to_vec());
-    let written = tokio::task::spawn_blocking(move || write(&file, &to_write)).await;
+    let written = tokio::task::spawn_blocking(move || add(&file, &to_write)).await;
     match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
         Ok(()) => {
             let spaces: Vec<String> = references.iter().map(|reference| reference.space.to_string()).collect();
@@ -210,6 +231,13 @@ mod tests {
         let kept = vec![of(space(Some("1"), 2), &[0.6, -0.8]), of(space(None, 3), &[1.0, 0.0, 0.0])];
         write(&path, &kept).unwrap();
         assert_eq!(read(&path).unwrap(), kept);
+        let settled = [of(space(None, 3), &[0.0, 1.0, 0.0]), of(space(Some("2"), 2), &[1.0, 0.0])];
+        add(&path, &settled).unwrap();
+        let both = [&kept[..], &settled[1..]].concat();
+        assert_eq!(read(&path).unwrap(), both, "what the file held stays as it was accepted");
+        fs::remove_file(&path).unwrap();
+        add(&path, &kept).unwrap();
+        assert_eq!(read(&path).unwrap(), kept);
         let text = fs::read_to_string(&path).unwrap();
         for (from, to, told) in [
             ("\"version\": 1,", "\"version\": 9,", "version 9"),
@@ -218,6 +246,7 @@ mod tests {
             ("{", "[", "not what this service writes"),
         ] {
             fs::write(&path, text.replacen(from, to, 1)).unwrap();
+            assert!(add(&path, &settled).is_err(), "what cannot be read is not written over");
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
         }

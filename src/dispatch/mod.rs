@@ -20,7 +20,7 @@ use std::{
 };
 
 use sealane_core::{
-    domain::{Drift, ModelKind, Moment, Quota, RoutingOptions, Target, Vector},
+    domain::{AttemptRecord, Drift, ModelKind, Moment, Quota, RoutingOptions, Target, Vector},
     policy::Policy,
     router::{
         Call, CallTerms, Delivery, Reference, Route, Router, Routes, SavedTarget, Snapshot, TestOrder, TestResult,
@@ -244,6 +244,11 @@ impl<U: Upstream> Dispatcher<U> {
         if self.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision) {
             self.changed.notify_waiters();
         }
+    }
+
+    /// When the youngest attempt or test call began that any of the regions served which were asked in `attempts`.
+    fn proof_began(&self, attempts: &[AttemptRecord]) -> Option<Moment> {
+        self.router().proof_began(attempts.iter().map(|attempt| attempt.target.id))
     }
 
     /// The fewest tokens a minute that any target of the model is known to take.

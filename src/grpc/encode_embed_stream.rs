@@ -52,6 +52,13 @@ fn error(fault: ItemFault) -> pb::EmbedItemError {
         ItemFault::Rejected(Rejection::OperationNotSupported | Rejection::HeadersTooLarge) => {
             ("INVALID_REQUEST", "Azure refused the text".to_owned())
         }
+        ItemFault::NoUsableAnswer => {
+            ("UPSTREAM_BAD_RESPONSE", "no region gave a usable answer for the text, alone or with others".to_owned())
+        }
+        ItemFault::NotServed => (
+            "ALL_REGIONS_UNAVAILABLE",
+            "every region that was asked failed on the text, over and again, while it served others".to_owned(),
+        ),
     };
     pb::EmbedItemError { reason: reason.to_owned(), message }
 }

@@ -20,15 +20,18 @@ pub struct Usage {
     pub rejected_prediction_tokens: u64,
 }
 
+/// Saturates: the numbers are a peer's.
 impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.input_tokens += other.input_tokens;
-        self.output_tokens += other.output_tokens;
-        self.total_tokens += other.total_tokens;
-        self.cached_input_tokens += other.cached_input_tokens;
-        self.reasoning_output_tokens += other.reasoning_output_tokens;
-        self.accepted_prediction_tokens += other.accepted_prediction_tokens;
-        self.rejected_prediction_tokens += other.rejected_prediction_tokens;
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.total_tokens = self.total_tokens.saturating_add(other.total_tokens);
+        self.cached_input_tokens = self.cached_input_tokens.saturating_add(other.cached_input_tokens);
+        self.reasoning_output_tokens = self.reasoning_output_tokens.saturating_add(other.reasoning_output_tokens);
+        self.accepted_prediction_tokens =
+            self.accepted_prediction_tokens.saturating_add(other.accepted_prediction_tokens);
+        self.rejected_prediction_tokens =
+            self.rejected_prediction_tokens.saturating_add(other.rejected_prediction_tokens);
     }
 }
 

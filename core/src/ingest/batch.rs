@@ -1,6 +1,7 @@
 //! Texts that travel together.
 use std::{sync::Arc, time::Duration};
 
+use super::Setbacks;
 use crate::domain::Rejection;
 
 /// A text to embed.
@@ -58,6 +59,10 @@ pub enum ItemFault {
     TooLong,
     /// Azure refused it.
     Rejected(Rejection),
+    /// Every region answers it with something that is no answer.
+    NoUsableAnswer,
+    /// No region could serve it, over and again, while they served others.
+    NotServed,
 }
 
 /// As Azure meters a text: characters / 4, rounded up. Bytes stand for characters: exact for ASCII, generous otherwise.
@@ -72,8 +77,8 @@ pub struct Batch {
     pub ids: Vec<Arc<str>>,
     /// As many texts.
     pub texts: Vec<String>,
-    /// Times that no region could serve it.
-    pub setbacks: u32,
+    /// How often no region could serve it.
+    pub setbacks: Setbacks,
 }
 
 /// What is left of a batch that was refused.

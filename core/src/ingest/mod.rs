@@ -9,6 +9,7 @@
 mod batch;
 mod pace;
 mod queue;
+mod setbacks;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -17,4 +18,5 @@ mod window;
 pub use batch::{Batch, BatchLimits, Item, ItemFault, Split};
 pub use pace::{Pace, PaceLimits};
 pub use queue::Queue;
+pub use setbacks::{Blame, Onward, Setbacks};
 pub use window::{DuplicateId, Window, WindowLimits};

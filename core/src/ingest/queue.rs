@@ -17,12 +17,24 @@ pub struct Queue {
     tokens: u64,
     /// Before all others, and as they are.
     again: VecDeque<Batch>,
+    /// In turns with those that are new, so that none keeps the others from their calls.
+    later: VecDeque<Batch>,
+    /// A new batch has left since one of `later` did.
+    turn_of_later: bool,
 }
 
 impl Queue {
     /// Nothing waits yet.
     pub fn new(limits: BatchLimits) -> Self {
-        Self { limits, quota: None, waiting: VecDeque::new(), tokens: 0, again: VecDeque::new() }
+        Self {
+            limits,
+            quota: None,
+            waiting: VecDeque::new(),
+            tokens: 0,
+            again: VecDeque::new(),
+            later: VecDeque::new(),
+            turn_of_later: false,
+        }
     }
 
     /// How much fits into one batch.
@@ -43,7 +55,7 @@ impl Queue {
 
     /// Nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.again.is_empty()
+        self.waiting.is_empty() && self.again.is_empty() && self.later.is_empty()
     }
 
     /// A text that came at `now`.
@@ -57,6 +69,11 @@ impl Queue {
         self.again.push_front(batch);
     }
 
+    /// A batch that goes again after others had their turn.
+    pub fn put_last(&mut self, batch: Batch) {
+        self.later.push_back(batch);
+    }
+
     /// Azure found a batch with this many estimated tokens too large as a whole: smaller ones from now on.
     pub fn was_too_large(&mut self, tokens: u64) {
         self.limits.tokens = self.limits.tokens.min((tokens / 2).max(self.limits.item_tokens));
@@ -65,26 +82,24 @@ impl Queue {
     /// The next batch that is to leave. `more_may_come`: the caller may send more texts, and there is room for them;
     /// otherwise nothing is waited for.
     pub fn next(&mut self, now: Moment, more_may_come: bool) -> Option<Batch> {
-        if let Some(batch) = self.next_again() {
+        let most_tokens = self.most_tokens();
+        if let Some(batch) = next_whole(&mut self.again, most_tokens) {
             return Some(batch);
         }
+        if !self.turn_of_later
+            && let Some(batch) = self.next_new(now, more_may_come)
+        {
+            self.turn_of_later = true;
+            return Some(batch);
+        }
+        self.turn_of_later = false;
+        next_whole(&mut self.later, most_tokens).or_else(|| self.next_new(now, more_may_come))
+    }
+
+    fn next_new(&mut self, now: Moment, more_may_come: bool) -> Option<Batch> {
         let lingered = self.due().is_some_and(|due| due <= now);
         let full = self.waiting.len() >= self.limits.items || self.tokens >= self.most_tokens();
         (lingered || full || !more_may_come).then(|| self.fill()).flatten()
-    }
-
-    /// One that goes again; in parts if it has become too large.
-    fn next_again(&mut self) -> Option<Batch> {
-        loop {
-            let batch = self.again.pop_front()?;
-            if batch.ids.len() <= 1 || batch.tokens() <= self.most_tokens() {
-                return Some(batch);
-            }
-            if let Some(Split::Halves(first, second)) = batch.split() {
-                self.again.push_front(second);
-                self.again.push_front(first);
-            }
-        }
     }
 
     /// When the oldest text has waited for long enough.
@@ -107,5 +122,19 @@ impl Queue {
             batch.push(item);
         }
         (!batch.ids.is_empty()).then_some(batch)
+    }
+}
+
+/// The first of those that go again; in parts if it has become too large.
+fn next_whole(batches: &mut VecDeque<Batch>, most_tokens: u64) -> Option<Batch> {
+    loop {
+        let batch = batches.pop_front()?;
+        if batch.ids.len() <= 1 || batch.tokens() <= most_tokens {
+            return Some(batch);
+        }
+        if let Some(Split::Halves(first, second)) = batch.split() {
+            batches.push_front(second);
+            batches.push_front(first);
+        }
     }
 }

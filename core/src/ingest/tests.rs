@@ -337,3 +337,102 @@ fn ingestions_do_not_come_back_all_at_once() {
         .collect();
     assert_eq!(pauses.len(), 10);
 }
+
+/// Plays an ingestion of `count` texts against regions that serve a batch unless it holds a `killing` text, a setback
+/// at a time, and whose test calls pass in between if `alive`. Answers who was given up, who was served, and the calls.
+fn play(count: usize, killing: &[usize], alive: bool, most_calls: u64) -> (Vec<String>, usize, u64) {
+    let mut queue = Queue::new(BatchLimits { items: 16, ..BatchLimits::default() });
+    (0..count).for_each(|id| queue.push(item(id, 4), at(0)));
+    let (mut guilty, mut served, mut call) = (vec![], 0, 0);
+    while let Some(mut batch) = queue.next(at(call * 10), false).filter(|_| call < most_calls) {
+        call += 1;
+        if alive && !batch.ids.iter().any(|id| killing.iter().any(|other| id.parse() == Ok(*other))) {
+            served += batch.ids.len();
+            continue;
+        }
+        let proof = alive.then_some(at(call * 10 - 1));
+        batch.setbacks.failed(at(call * 10), proof);
+        match batch.onward(false) {
+            Onward::Again(batch) => queue.put_last(batch),
+            Onward::Apart(first, second) => {
+                queue.put_last(first);
+                queue.put_last(second);
+            }
+            Onward::Guilty(id) => guilty.push(id.to_string()),
+        }
+    }
+    guilty.sort();
+    (guilty, served, call)
+}
+
+#[test]
+fn a_text_that_no_region_survives_costs_only_itself() {
+    for (count, killing, found) in [
+        (1, vec![0], vec!["0"]),
+        (16, vec![7], vec!["7"]),
+        (64, vec![0, 1], vec!["0", "1"]),
+        (64, vec![63], vec!["63"]),
+        (64, vec![], vec![]),
+    ] {
+        let (guilty, served, calls) = play(count, &killing, true, 10_000);
+        assert_eq!((guilty, served), (found.iter().map(ToString::to_string).collect(), count - killing.len()));
+        assert!(calls < 40, "{calls}");
+    }
+}
+
+#[test]
+fn an_outage_makes_no_text_guilty_and_takes_no_batch_apart() {
+    assert_eq!(play(64, &[], false, 1000), (vec![], 0, 1000));
+    let mut batch = queue(&[4; 4]).next(at(0), false).unwrap();
+    for now in 1..100 {
+        // What was served before the outage proves nothing, and neither does throttling beside calls that are served.
+        batch.setbacks.failed(at(now * 10), Some(at(now * 10 - 10)));
+        batch.setbacks.waited(at(now * 10 + 5));
+        assert_eq!(batch.clone().onward(false), Onward::Again(batch.clone()));
+    }
+}
+
+#[test]
+fn what_takes_too_long_is_taken_apart_whatever_else_is_served() {
+    let mut batch = queue(&[4; 4]).next(at(0), false).unwrap();
+    batch.setbacks.failed(at(1), None);
+    assert_eq!(batch.clone().onward(true), Onward::Again(batch.clone()));
+    batch.setbacks.failed(at(2), None);
+    let Onward::Apart(first, second) = batch.onward(true) else { panic!() };
+    assert_eq!((first.ids.join(" "), second.ids.join(" ")), ("0 1".to_owned(), "2 3".to_owned()));
+    let mut alone = first.split().map(|_| queue(&[4]).next(at(0), false).unwrap()).unwrap();
+    (0..100).for_each(|now| alone.setbacks.failed(at(now), None));
+    assert_eq!(alone.clone().onward(true), Onward::Again(alone), "one text is waited for");
+}
+
+#[test]
+fn what_was_set_back_takes_turns_with_what_is_new() {
+    let mut queue = queue(&[4; 12]);
+    let first = queue.next(at(0), false).unwrap();
+    queue.put_last(first.clone());
+    assert_eq!(queue.next(at(0), false).as_ref(), Some(&first), "a new one has just left");
+    queue.put_last(first);
+    assert_eq!(leaving(&mut queue, at(0), false), ["4 5 6 7", "0 1 2 3", "8 9 10 11"]);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn what_concerns_every_text_is_told_from_what_concerns_some() {
+    let invalid = |code: &str| ItemFault::Rejected(Rejection::Invalid { code: Some(code.into()), param: None });
+    let blocked = ItemFault::Rejected(Rejection::PromptBlocked { categories: vec![] });
+    let after = |faults: &[ItemFault], served_first: bool| {
+        let mut blame = Blame::default();
+        served_first.then(|| blame.served());
+        assert_eq!(blame.any_served(), served_first);
+        faults.iter().position(|fault| blame.concerns_all(fault)).map(|at| at + 1)
+    };
+    let many = |fault: &ItemFault| vec![fault.clone(); 1000];
+    assert_eq!(after(&many(&invalid("x")), false), Some(64));
+    assert_eq!(after(&many(&invalid("x")), true), None, "the call itself cannot be at fault");
+    let mixed: Vec<ItemFault> = (0..1000).map(|at| invalid(if at % 2 == 0 { "x" } else { "y" })).collect();
+    assert_eq!(after(&mixed, false), None);
+    assert_eq!(after(&many(&blocked), false), None, "a library may be full of them");
+    for fault in [ItemFault::NoUsableAnswer, ItemFault::NotServed] {
+        assert_eq!((after(&many(&fault), false), after(&many(&fault), true)), (Some(64), Some(64)));
+    }
+}

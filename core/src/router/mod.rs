@@ -222,6 +222,11 @@ impl Router {
         }
     }
 
+    /// When the youngest attempt or test call began that any of these targets served.
+    pub fn proof_began(&self, targets: impl IntoIterator<Item = TargetId>) -> Option<Moment> {
+        targets.into_iter().filter_map(|id| self.health.get(usize::from(id.0))?.proof_began).max()
+    }
+
     /// What an attempt that begins now finds its target to be.
     pub fn standing(&self, ticket: Ticket) -> Option<Standing> {
         self.health.get(ticket.target_index()).map(|health| health.machine.standing())

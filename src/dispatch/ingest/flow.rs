@@ -3,8 +3,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use sealane_core::{
-    domain::{AttemptResult, EmbedRequest, FailureClass, Moment, Rejection, Vector},
-    ingest::{Batch, Item, ItemFault, Pace, Queue, Split, Window},
+    domain::{AttemptResult, EmbedRequest, FailureClass, Moment, Vector},
+    ingest::{Batch, Blame, Item, ItemFault, Onward, Pace, Queue, Split, Window},
 };
 use tokio::{
     sync::mpsc,
@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     Allowance, Answers, IngestError, IngestLimits, IngestSummary, IngestTerms, ItemAnswer, Leave, NoLeave,
     answers::{Receipt, Taken},
-    meaning::{Meaning, meaning},
+    meaning::{BatchBlame, Meaning, meaning},
 };
 use crate::{
     dispatch::{Admission, CallError, Dispatcher, Embedded},
@@ -37,6 +37,7 @@ pub(super) struct Flow<U: Upstream, A: Allowance, S> {
     window: Window,
     queue: Queue,
     pace: Pace,
+    blame: Blame,
     /// Nothing is asked of the allowance before.
     no_leave_until: Option<Moment>,
     running: JoinSet<Box<Ended<A::Leave>>>,
@@ -96,6 +97,7 @@ where
             window: Window::new(limits.window),
             queue: Queue::new(limits.batch),
             pace: Pace::new(limits.pace, seed),
+            blame: Blame::default(),
             no_leave_until: None,
             running: JoinSet::new(),
             outbox: VecDeque::new(),
@@ -246,8 +248,7 @@ where
         let now = self.dispatcher.clock.now();
         // A place may be free again.
         self.no_leave_until = None;
-        let used = answer.as_ref().map_or(0, |embedded| embedded.reply.usage.total_tokens);
-        leave.settle(now, used);
+        leave.settle(now, answer.as_ref().map_or(0, |embedded| used(embedded, &batch)));
         match answer {
             Ok(embedded) => self.served(batch, embedded, left, now),
             Err(error) => self.not_served(batch, error, left, now),
@@ -261,9 +262,15 @@ where
             _ => false,
         });
         self.pace.served(left, now, batch.tokens(), throttled);
+        self.blame.served();
         self.summary.attempts += served.attempts.len();
-        let Some(by) = served.by().map(|attempt| Arc::clone(&attempt.target)) else { return };
+        let (bytes, texts) = (batch.bytes(), batch.ids.len());
         let dimensions = reply.vectors.first().map_or(0, Vector::dimensions);
+        // Whatever went wrong there, no id may get lost.
+        let (Some(by), Some(items)) = (served.by().map(|by| Arc::clone(&by.target)), paired(batch.ids, reply.vectors))
+        else {
+            return self.give_up(IngestError::Broken);
+        };
         if let Some(space) = &by.embedding_space {
             let after: Arc<str> = space.id(dimensions).into();
             let before = Arc::clone(self.summary.space.get_or_insert_with(|| Arc::clone(&after)));
@@ -273,10 +280,8 @@ where
         }
         self.summary.dimensions = dimensions;
         self.summary.usage += reply.usage;
-        *self.summary.items_by_region.entry(Arc::clone(&by.region)).or_default() += batch.ids.len() as u64;
+        *self.summary.items_by_region.entry(Arc::clone(&by.region)).or_default() += texts as u64;
         self.follow_pin(served.pinned_region);
-        let bytes = batch.bytes();
-        let items = batch.ids.into_iter().zip(reply.vectors.into_iter().map(Ok)).collect();
         self.answer(Some(Arc::clone(&by.region)), items, bytes);
     }
 
@@ -290,33 +295,61 @@ where
 
     fn not_served(&mut self, mut batch: Batch, error: CallError, left: Moment, now: Moment) {
         self.summary.attempts += error.attempts.len();
-        match meaning(&error.failure, batch.setbacks) {
+        match meaning(&error.failure, batch.setbacks, self.blame.any_served()) {
             Meaning::Isolate { why, too_large } => {
                 if too_large && batch.ids.len() > 1 {
                     self.queue.was_too_large(batch.tokens());
                 }
-                let region = error.attempts.last().map(|attempt| Arc::clone(&attempt.target.region));
-                self.isolate(batch, why, region);
+                self.isolate(batch, why, error);
             }
-            Meaning::Later { hint } => {
-                batch.setbacks += 1;
-                self.queue.put_back(batch);
+            Meaning::Later { hint, blame } => {
                 self.pace.held_up(left, now, hint);
+                match blame {
+                    BatchBlame::Innocent => {
+                        batch.setbacks.waited(now);
+                        self.queue.put_last(batch);
+                    }
+                    BatchBlame::Possible => self.set_back(batch, false, error, now),
+                    BatchBlame::TooLong => self.set_back(batch, true, error, now),
+                }
             }
             Meaning::Never => self.give_up(IngestError::Call(error)),
         }
     }
 
-    fn isolate(&mut self, batch: Batch, why: Rejection, region: Option<Arc<str>>) {
+    /// A batch that nobody could serve, perhaps for what is in it.
+    fn set_back(&mut self, mut batch: Batch, too_long: bool, error: CallError, now: Moment) {
+        batch.setbacks.failed(now, self.dispatcher.proof_began(&error.attempts));
+        let bytes = batch.bytes();
+        match batch.onward(too_long) {
+            Onward::Again(batch) => self.queue.put_last(batch),
+            Onward::Apart(first, second) => {
+                self.queue.put_last(first);
+                self.queue.put_last(second);
+            }
+            Onward::Guilty(id) => self.found(id, bytes, ItemFault::NotServed, error),
+        }
+    }
+
+    fn isolate(&mut self, batch: Batch, why: ItemFault, error: CallError) {
         let bytes = batch.bytes();
         match batch.split() {
-            Some(Split::Guilty(id)) => self.answer(region, vec![(id, Err(ItemFault::Rejected(why)))], bytes),
+            Some(Split::Guilty(id)) => self.found(id, bytes, why, error),
             Some(Split::Halves(first, second)) => {
                 self.queue.put_back(second);
                 self.queue.put_back(first);
             }
             None => {}
         }
+    }
+
+    /// One item that stood alone is at fault, unless everything is.
+    fn found(&mut self, id: Arc<str>, bytes: usize, why: ItemFault, error: CallError) {
+        if self.blame.concerns_all(&why) {
+            return self.give_up(IngestError::Call(error));
+        }
+        let region = error.attempts.last().map(|attempt| Arc::clone(&attempt.target.region));
+        self.answer(region, vec![(id, Err(why))], bytes);
     }
 
     /// Nothing more is read or sent; what is under way is still answered.
@@ -344,5 +377,32 @@ where
         if let Err(mpsc::error::TrySendError::Full(answers)) = self.sender.try_send(answers) {
             self.outbox.push_front(answers);
         }
+    }
+}
+
+/// Tokens for the caller's account: by the estimate where a server states none.
+fn used(embedded: &Embedded, batch: &Batch) -> u64 {
+    match embedded.reply.usage.total_tokens {
+        0 => batch.tokens(),
+        stated => stated,
+    }
+}
+
+/// Each id with its vector; `None` unless there are as many of both.
+fn paired(ids: Vec<Arc<str>>, vectors: Vec<Vector>) -> Option<Vec<ItemAnswer>> {
+    (ids.len() == vectors.len()).then(|| ids.into_iter().zip(vectors.into_iter().map(Ok)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_id_is_left_without_its_vector() {
+        let ids = |count: usize| (0..count).map(|id| id.to_string().into()).collect();
+        let vectors = |count| vec![Vector::from_components([1.0]); count];
+        assert_eq!(paired(ids(2), vectors(2)).map(|items| items.len()), Some(2));
+        assert_eq!(paired(ids(2), vectors(1)), None);
+        assert_eq!(paired(ids(1), vectors(2)), None);
     }
 }

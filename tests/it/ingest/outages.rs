@@ -5,7 +5,7 @@ use sealane::simulator::{Fault, Operation};
 
 use super::{Heard, Talk, chunks, ingest, ingest_chunks, item, open, opening};
 use crate::support::{
-    service::eventually,
+    service::{eventually, told},
     world::{Setup, World},
 };
 
@@ -104,4 +104,26 @@ async fn a_workflow_stays_where_it_went_and_the_summary_says_where() {
     assert_eq!(talk.answer().await.region, "swedencentral");
     let summary = talk.rest().await.summary.unwrap();
     assert_eq!(summary.pinned_region, "swedencentral");
+}
+
+#[tokio::test]
+async fn credentials_that_were_good_are_waited_for_and_those_that_never_were_are_not() {
+    let world = World::of(Setup::quick()).await;
+    let refuse = || {
+        for region in [&world.primary, &world.standby] {
+            let body = sealane::simulator::ErrorBody::Json;
+            region.faults().add(Fault::Status { status: 401, retry_after: None, retry_after_ms: None, body });
+        }
+    };
+    let mut talk = Talk::start(world.inference()).await;
+    talk.say(item("a", "text")).await;
+    assert_eq!(talk.answer().await.id, "a");
+    refuse();
+    talk.say(item("b", "text")).await;
+    let asked = || world.standby.counters().requests(Operation::Embeddings);
+    eventually("both have refused it", async || asked() > 1).await;
+    let never = ingest(world.inference(), [opening(open()), item("c", "text")]).await;
+    assert_eq!(told(never.status.as_ref().unwrap()), "Internal UPSTREAM_AUTH_FAILED");
+    [&world.primary, &world.standby].iter().for_each(|region| region.faults().clear());
+    assert_eq!(talk.answer().await.id, "b");
 }
