@@ -85,6 +85,7 @@ fn is_too_large(rejection: &Rejection) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sealane_core::domain::Moment;
 
     fn invalid(code: &str, param: Option<&str>) -> Rejection {
         Rejection::Invalid { code: Some(code.into()), param: param.map(str::to_owned) }
@@ -112,7 +113,9 @@ mod tests {
     }
 
     fn setbacks(count: u32) -> Setbacks {
-        Setbacks { count, ..Setbacks::default() }
+        let mut setbacks = Setbacks::default();
+        (0..count).for_each(|_| setbacks.waited(Moment::ZERO));
+        setbacks
     }
 
     #[test]
