@@ -277,7 +277,8 @@ fn sealane_configuration(upstream: &Upstreams) -> String {
              auth: {{ api_key: {{ env: {KEY_VARIABLE} }} }}\n"
         )
     };
-    let mut text = "resources:\n".to_owned();
+    // The idle streams are more than one target should carry in earnest.
+    let mut text = "failover: { concurrency: 10000 }\nresources:\n".to_owned();
     text += &[resource("plain", plain), resource("paced", paced), resource("idle", idle)].concat();
     text += "models:\n";
     for work in Work::ALL {
