@@ -79,11 +79,12 @@ bench: ## Measure the release binary on loopback beside nginx and a minimal gRPC
 	scripts/bench.sh $(ARGS)
 
 .PHONY: mutants
-mutants: ## Change the core in every small way and list what no test notices (half an hour; not part of CI; docs/mutation.md)
+mutants: ## Change the core in every small way and list what no test notices (an idle hour; not part of CI; docs/mutation.md)
 	$(CARGO) install --locked --quiet --root target/mutation --version 27.1.0 cargo-mutants
-	PROPTEST_CASES=32 SEALANE_RESIDENCY_CASES=2000 PATH="$(CURDIR)/target/mutation/bin:$$PATH" \
-	  $(CARGO) mutants --package sealane-core --jobs 2 --timeout 25 --build-timeout 90 --output target/mutation \
-	  --cargo-arg=--config=profile.dev.package.sealane-core.opt-level=1 -- --locked --lib -- --skip model::
+	PROPTEST_CASES=16 PROPTEST_MAX_SHRINK_ITERS=0 SEALANE_RESIDENCY_CASES=500 PATH="$(CURDIR)/target/mutation/bin:$$PATH" \
+	  $(CARGO) mutants --package sealane-core --jobs 2 --shuffle --timeout 60 --build-timeout 300 --output target/mutation \
+	  --cargo-arg=--config=profile.dev.package.sealane-core.opt-level=0 --cargo-arg=--config=profile.dev.debug=0 \
+	  -- --locked --lib -- --skip model::
 
 # --- Check ---------------------------------------------------------------------------------------------------
 

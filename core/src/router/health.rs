@@ -418,3 +418,26 @@ impl Recent {
         Some((at(50)?, at(95)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_minute_is_told_by_its_64_youngest_latencies() {
+        let (at, ms) = (|seconds| Moment::after_origin(Duration::from_secs(seconds)), Duration::from_millis);
+        let mut recent = Recent::default();
+        assert_eq!((recent.counts(at(100)), recent.latency(at(100))), ((0, 0), None));
+        for call in 1..=100 {
+            recent.record(at(100), call % 4 != 0, Some(ms(call)));
+        }
+        assert_eq!(recent.counts(at(100)), (75, 25));
+        // 37 to 100 are left: the median is the 32nd of them, the 95th percentile the 60th.
+        assert_eq!(recent.latency(at(100)), Some((ms(68), ms(96))));
+        recent.record(at(120), true, Some(ms(500)));
+        assert_eq!((recent.counts(at(154)), recent.counts(at(160))), ((76, 25), (1, 0)));
+        assert_eq!(recent.latency(at(159)), Some((ms(69), ms(97))));
+        assert_eq!(recent.latency(at(160)), Some((ms(500), ms(500))), "a minute later the others are forgotten");
+        assert_eq!(recent.latency(at(180)), None);
+    }
+}
