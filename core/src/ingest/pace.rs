@@ -125,3 +125,17 @@ impl Pace {
         ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The generator's published outputs for seed 0.
+    #[test]
+    fn chance_is_splitmix64() {
+        let mut pace = Pace::new(PaceLimits::default(), 0);
+        for output in [0xe220_a839_7b1d_cdaf_u64, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f] {
+            assert_eq!(pace.random_fraction(), (output >> 11) as f64 / (1_u64 << 53) as f64);
+        }
+    }
+}

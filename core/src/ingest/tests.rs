@@ -436,3 +436,21 @@ fn what_concerns_every_text_is_told_from_what_concerns_some() {
         assert_eq!((after(&many(&fault), false), after(&many(&fault), true)), (Some(64), Some(64)));
     }
 }
+
+#[test]
+fn a_batch_knows_its_bytes() {
+    let mut queue = queue(&[3, 4]);
+    let batch = queue.next(at(1000), false).unwrap();
+    assert_eq!(batch.bytes(), 7);
+    assert_eq!(Batch::default().bytes(), 0);
+}
+
+#[test]
+fn only_what_began_after_the_last_setback_speaks_against_a_batch() {
+    for (proof, against) in [(None, 0), (Some(at(99)), 0), (Some(at(100)), 0), (Some(at(101)), 1)] {
+        let mut setbacks = Setbacks::default();
+        setbacks.failed(at(100), Some(at(100)));
+        setbacks.failed(at(200), proof);
+        assert_eq!((setbacks.count, setbacks.against), (2, against), "{proof:?}");
+    }
+}

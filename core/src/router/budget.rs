@@ -52,6 +52,17 @@ mod tests {
     }
 
     #[test]
+    fn another_share_holds_from_now_on() {
+        let mut budget = RetryBudget::new(10);
+        while budget.withdraw() {}
+        budget.go_by(50);
+        budget.deposit();
+        assert!(!budget.withdraw());
+        budget.deposit();
+        assert!(budget.withdraw());
+    }
+
+    #[test]
     fn no_percentage_means_no_retry() {
         let mut budget = RetryBudget::new(0);
         (0..1000).for_each(|_| budget.deposit());

@@ -228,3 +228,54 @@ fn every_alarm_has_its_word() {
     assert_eq!(all.each_ref().map(Alarm::as_str), Alarm::KINDS);
     assert!(all.iter().all(|alarm| !alarm.message().is_empty()));
 }
+
+#[test]
+fn an_attempt_finds_its_target_to_be_what_it_is() {
+    let mut router = plain(2);
+    let mut call = Call::new(terms(&router, at(30)), at(0));
+    let Decision::Try { ticket, .. } = router.choose(&mut call, at(0)) else { panic!() };
+    assert_eq!(router.standing(ticket), Some(Standing::Serving));
+    router.signal(0, &Signal::Ordered("a look".into()), at(0));
+    assert_eq!(router.standing(ticket), Some(Standing::Suspected));
+}
+
+#[test]
+fn only_a_failure_of_its_own_is_held_against_a_target() {
+    for (failure, excused, theirs) in [
+        (Some(FailureKind::ServerError), false, true),
+        (Some(FailureKind::ServerError), true, false),
+        (Some(FailureKind::Unauthorized), false, true),
+        (Some(throttled(1)), false, false),
+        (None, false, false),
+    ] {
+        let mut router = plain(1);
+        let mut call = Call::new(terms(&router, at(30)), at(0));
+        router.choose(&mut call, at(0));
+        let tried = call.tried.last_mut().unwrap();
+        (tried.failure, tried.excused) = (failure.clone(), excused);
+        assert_eq!(tried.is_the_targets(), theirs, "{failure:?}, excused: {excused}");
+    }
+}
+
+#[test]
+fn a_validation_says_when_its_next_call_is_due() {
+    let mut router = plain(1);
+    router.due(at(0));
+    router.signal(0, &Signal::Ordered("a look".into()), at(1));
+    let spacing = router.thresholds().validation.spacing;
+    // Who follows the moments that are named, and looks at no others, makes the calls in time.
+    let (mut now, mut made) = (at(1), vec![]);
+    while made.len() < 3 {
+        let due = router.due(now);
+        for order in due.tests {
+            if order.purpose == TestPurpose::Validation {
+                made.push(now.since(at(1)));
+            }
+            let before = router.revision();
+            router.tested(&order, &TestResult::Failed(Failure::without_response(FailureKind::ServerError)), now);
+            assert!(order.kind == TestKind::Cheap || router.revision() > before, "who watches is told");
+        }
+        now = due.next.unwrap().max(now + Duration::from_millis(1));
+    }
+    assert_eq!(made, [Duration::ZERO, spacing, spacing * 2]);
+}
