@@ -1,6 +1,7 @@
 //! The glossary: plain data that every other module may speak. No protobuf, no HTTP, no JSON.
 mod assembly;
 mod attempt;
+mod chance;
 mod evidence;
 mod failure;
 mod filter;
@@ -14,6 +15,7 @@ mod version;
 
 pub use assembly::ReplyAssembly;
 pub use attempt::{AttemptLimits, AttemptReason, AttemptRecord, AttemptResult, Quota};
+pub(crate) use chance::{Chance, fraction_of, scramble};
 pub use evidence::{Evidence, Mismatch};
 pub use failure::{BadResponse, ConnectFailure, Failure, FailureClass, FailureKind, Rejection, Silence};
 pub use filter::{

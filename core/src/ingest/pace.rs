@@ -2,7 +2,7 @@
 //! serve (additive increase, multiplicative decrease, as in TCP: Chiu and Jain 1989).
 use std::time::Duration;
 
-use crate::domain::Moment;
+use crate::domain::{Chance, Moment};
 
 /// Between which bounds the pace adapts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Pace {
     usual: Option<f64>,
     /// Batches that left before this say nothing about the pace since.
     eased: Moment,
-    random: u64,
+    chance: Chance,
 }
 
 impl Pace {
@@ -53,7 +53,7 @@ impl Pace {
             held_until: Moment::ZERO,
             usual: None,
             eased: Moment::ZERO,
-            random: seed,
+            chance: Chance::from_seed(seed),
         }
     }
 
@@ -104,7 +104,7 @@ impl Pace {
         let pause = self.limits.pause * 2_u32.pow(self.setbacks.min(10));
         self.setbacks += 1;
         let pause = pause.max(hint).min(self.limits.longest_pause);
-        self.held_until = now + pause.mul_f64(0.75 + 0.5 * self.random_fraction());
+        self.held_until = now + pause.mul_f64(0.75 + 0.5 * self.chance.fraction());
     }
 
     fn ease(&mut self, left: Moment, now: Moment) {
@@ -114,28 +114,5 @@ impl Pace {
         self.eased = now;
         self.served = 0;
         self.at_once = (self.at_once / 2).max(1);
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood 2014): 0 to 1.
-    fn random_fraction(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The generator's published outputs for seed 0.
-    #[test]
-    fn chance_is_splitmix64() {
-        let mut pace = Pace::new(PaceLimits::default(), 0);
-        for output in [0xe220_a839_7b1d_cdaf_u64, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f] {
-            assert_eq!(pace.random_fraction(), (output >> 11) as f64 / (1_u64 << 53) as f64);
-        }
     }
 }

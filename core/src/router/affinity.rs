@@ -2,7 +2,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::thresholds;
-use crate::domain::Moment;
+use crate::domain::{Moment, fraction_of, scramble};
 
 /// Names a workflow: two callers may use the same id and never meet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -124,7 +124,7 @@ pub fn place_on_ramp(caller: &str, work: &str) -> f64 {
     let bytes = caller.as_bytes().iter().chain(&separator).chain(work.as_bytes());
     let hash = bytes
         .fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3));
-    (super::scramble(hash) >> 11) as f64 / (1u64 << 53) as f64
+    fraction_of(scramble(hash))
 }
 
 #[cfg(test)]

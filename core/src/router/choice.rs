@@ -155,7 +155,7 @@ pub(super) fn choose(router: &mut Router, call: &mut Call, now: Moment) -> Decis
         router.budget.deposit();
         call.place = match &call.terms.options.workflow_id {
             Some(workflow) => place_on_ramp(&call.terms.caller, workflow),
-            None => router.random_fraction(),
+            None => router.chance.fraction(),
         };
     }
     if let Some(give_up) = ends_the_call(call) {
@@ -392,7 +392,7 @@ fn wait_for_turn(
 fn wait_for_room(router: &mut Router, call: &mut Call, now: Moment) -> Decision {
     let since = *call.queued.get_or_insert(now);
     let patience = router.thresholds.longest_wait.min(call.terms.deadline.since(since) / 2);
-    let pause = QUEUE_PAUSE.mul_f64(0.5 + 0.5 * router.random_fraction());
+    let pause = QUEUE_PAUSE.mul_f64(0.5 + 0.5 * router.chance.fraction());
     if now.since(since) + pause > patience {
         return Decision::GiveUp(GiveUp::Overloaded { retry_after: router.thresholds.cooling.0 });
     }
@@ -595,7 +595,7 @@ fn again(router: &mut Router, call: &mut Call, permitted: &[PermittedTarget], no
     }
     if call.running() == 0 && may_soon_be_let_in(router, call, permitted, now) {
         let since = *call.queued.get_or_insert(now);
-        let pause = QUEUE_PAUSE.mul_f64(0.5 + 0.5 * router.random_fraction());
+        let pause = QUEUE_PAUSE.mul_f64(0.5 + 0.5 * router.chance.fraction());
         let patience = LAST_RESORT_PATIENCE.min(call.terms.deadline.since(since) / 2);
         if now.since(since) + pause <= patience {
             return Decision::Wait { until: now + pause };
@@ -712,7 +712,7 @@ fn pause_before_retry(
     retriable(router, call, permitted, now)?;
     call.failures().find(|failure| failure.class() == FailureClass::Hard)?;
     let pause = router.thresholds.retry_pause.saturating_mul(2u32.saturating_pow(call.retries));
-    let pause = pause.mul_f64(0.5 + 0.5 * router.random_fraction());
+    let pause = pause.mul_f64(0.5 + 0.5 * router.chance.fraction());
     if pause * 2 > call.remaining(now) {
         return None;
     }

@@ -74,7 +74,7 @@ use self::{
 };
 use crate::{
     domain::{
-        AttemptReason, EmbeddingSpace, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota,
+        AttemptReason, Chance, EmbeddingSpace, Failure, FailureClass, FailureKind, Mismatch, Moment, OnMismatch, Quota,
         Silence, TargetId, Vector,
     },
     policy::Policy,
@@ -114,7 +114,7 @@ pub struct Router {
     cut_off: Option<Moment>,
     last_due: Option<Moment>,
     started: Moment,
-    random: u64,
+    chance: Chance,
     revision: u64,
 }
 
@@ -165,7 +165,7 @@ impl Router {
             cut_off: None,
             last_due: None,
             started: now,
-            random: seed,
+            chance: Chance::from_seed(seed),
             revision: 0,
         };
         router.spread_first_tests(now);
@@ -415,7 +415,7 @@ impl Router {
 
     /// Tells a target's machine, and acts on what changes.
     fn signal(&mut self, index: usize, signal: &Signal, now: Moment) {
-        let jitter = (self.random_fraction() * 2000.0 - 1000.0) as i32;
+        let jitter = (self.chance.fraction() * 2000.0 - 1000.0) as i32;
         let (Some(health), Some(target)) = (self.health.get(index), self.routes.targets().get(index)) else { return };
         let trouble = !matches!(signal, Signal::LiveServed);
         let around = Circumstances {
@@ -477,12 +477,6 @@ impl Router {
         remember(&mut self.transitions, Transition { at: now, target, from: standing, to: standing, cause });
     }
 
-    /// A number in 0..1 from the seed (SplitMix64: small, and good enough for jitter).
-    fn random_fraction(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        (scramble(self.random) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
     fn workflow(call: &Call) -> Option<Workflow> {
         let id = call.terms.options.workflow_id.as_ref()?;
         Some(Workflow { caller: Arc::clone(&call.terms.caller), id: Arc::clone(id) })
@@ -492,13 +486,6 @@ impl Router {
 fn remember(transitions: &mut VecDeque<Transition>, transition: Transition) {
     transitions.push_front(transition);
     transitions.truncate(TRANSITIONS_KEPT);
-}
-
-/// SplitMix64's finish: every input bit reaches every output bit.
-fn scramble(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

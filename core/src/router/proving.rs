@@ -47,10 +47,10 @@ impl Router {
     pub(super) fn spread_first_tests(&mut self, now: Moment) {
         let within = self.thresholds.testing.first;
         for index in 0..self.health.len() {
-            self.health[index].tests.next = now + within.mul_f64(self.random_fraction());
+            self.health[index].tests.next = now + within.mul_f64(self.chance.fraction());
         }
         for index in 0..self.resources.len() {
-            self.resources[index].next_cheap = now + within.mul_f64(self.random_fraction());
+            self.resources[index].next_cheap = now + within.mul_f64(self.chance.fraction());
         }
         (0..self.health.len()).for_each(|index| self.plan_first_comparison(index, now));
     }
@@ -242,7 +242,7 @@ impl Router {
 
     pub(super) fn jittered(&mut self, interval: Duration) -> Duration {
         let part = f64::from(self.thresholds.testing.jitter_percent) / 100.0;
-        interval.mul_f64(1.0 + part * (self.random_fraction() * 2.0 - 1.0))
+        interval.mul_f64(1.0 + part * (self.chance.fraction() * 2.0 - 1.0))
     }
 
     /// Takes note of how a test call ended.

@@ -167,7 +167,7 @@ impl Router {
     pub(super) fn plan_first_comparison(&mut self, index: usize, now: Moment) {
         let embeds = self.routes.targets().get(index).is_some_and(|target| target.embedding_space.is_some());
         let within = self.thresholds.testing.first_comparison;
-        let due = embeds.then(|| now + within.mul_f64(self.random_fraction()));
+        let due = embeds.then(|| now + within.mul_f64(self.chance.fraction()));
         if let Some(health) = self.health.get_mut(index) {
             health.space = Comparability { due, ..Comparability::default() };
         }

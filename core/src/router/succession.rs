@@ -38,7 +38,7 @@ impl Router {
         (self.routes, self.thresholds, self.policies) = (routes, thresholds, policies);
         let within = self.thresholds.testing.first;
         for index in new {
-            self.health[index].tests.next = now + within.mul_f64(self.random_fraction());
+            self.health[index].tests.next = now + within.mul_f64(self.chance.fraction());
         }
         for index in self.other_spaces(&before) {
             self.plan_first_comparison(index, now);
