@@ -65,7 +65,7 @@ pub(super) struct Ask {
     /// As Azure will meter them.
     pub(super) tokens: u64,
     pub(super) priority: Priority,
-    /// It has waited for its turn, and that has come: nobody stands before it any more.
+    /// It has waited for its turn, and that has come: nobody of its own priority stands before it any more.
     pub(super) due: bool,
 }
 
@@ -149,15 +149,17 @@ impl Pace {
             return opens;
         }
         let [interactive, bulk] = self.lines;
-        let (line, percent) = match ask.priority {
-            Priority::Interactive => (interactive, 100),
-            Priority::Bulk => (interactive.max(bulk), 100 - numbers.bulk_reserve_percent),
+        let (own, ahead, percent) = match ask.priority {
+            Priority::Interactive => (interactive, Moment::ZERO, 100),
+            Priority::Bulk => (bulk, interactive, 100 - numbers.bulk_reserve_percent),
         };
+        // Work that can wait lets those go first who came after it and cannot, even when its turn has come.
+        let line = if ask.due { ahead } else { own.max(ahead) };
         let mut heed = |bucket: &Bucket, limit: u32, amount: u64, burst: Duration| {
             if let Err(wait) = bucket.room(now, burst * percent / 100, limit, amount) {
                 opens = opens.max(now + wait);
             }
-            if !ask.due && line > now {
+            if line > now {
                 opens = opens.max(line + Bucket::cost(limit, amount).min(burst));
             }
         };
