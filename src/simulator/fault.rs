@@ -43,6 +43,9 @@ pub struct FaultRule {
     /// Share of the matching requests that are hit, 0.0 to 1.0, drawn from the region's seed.
     #[serde(default = "always")]
     pub ratio: f64,
+    /// How many matching requests pass before the first is hit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub after: u64,
     /// How many requests are hit before the rule removes itself; absent: no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
@@ -50,6 +53,11 @@ pub struct FaultRule {
 
 const fn always() -> f64 {
     1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field so")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl From<Fault> for FaultRule {
@@ -61,6 +69,7 @@ impl From<Fault> for FaultRule {
             min_body_bytes: None,
             max_body_bytes: None,
             ratio: always(),
+            after: 0,
             times: None,
         }
     }
@@ -122,6 +131,13 @@ impl FaultRule {
     #[must_use]
     pub const fn with_ratio(mut self, ratio: f64) -> Self {
         self.ratio = ratio;
+        self
+    }
+
+    /// Not the next `count` matching requests.
+    #[must_use]
+    pub const fn after(mut self, count: u64) -> Self {
+        self.after = count;
         self
     }
 
@@ -342,6 +358,10 @@ mod tests {
             FaultRule::from(Fault::StreamReset { at: 3 }).on_operation(Operation::Chat).with_ratio(0.5).for_next(2)
         );
         assert_eq!(serde_json::to_string(&rule).unwrap(), text);
+        let later = r#"{"fault":{"kind":"down"},"ratio":1.0,"after":4}"#;
+        let rule: FaultRule = serde_json::from_str(later).unwrap();
+        assert_eq!(rule, FaultRule::from(Fault::Down).after(4));
+        assert_eq!(serde_json::to_string(&rule).unwrap(), later);
         for wrong in [
             r#"{"fault":{"kind":"stream_reset","at":3,"extra":1}}"#,
             r#"{"fault":{"kind":"nonsense"}}"#,

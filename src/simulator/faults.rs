@@ -132,8 +132,8 @@ impl Faults {
         Self { shared: Arc::new(Shared { rules: Mutex::new(rules), any, chance: AtomicU64::new(seed), cut }) }
     }
 
-    /// Puts exactly these rules in force. They apply to requests that arrive from now on; [`Fault::Down`] also resets
-    /// the connections that are open.
+    /// Puts exactly these rules in force. They apply to requests that arrive from now on; a [`Fault::Down`] that is in
+    /// force at once also resets the connections that are open.
     pub fn set(&self, rules: Vec<FaultRule>) {
         self.change(|current| *current = rules);
     }
@@ -147,7 +147,7 @@ impl Faults {
         let mut rules = self.rules();
         change(&mut rules);
         self.shared.any.store(!rules.is_empty(), Ordering::Release);
-        let down = rules.iter().any(|rule| rule.fault == Fault::Down);
+        let down = rules.iter().any(|rule| rule.fault == Fault::Down && rule.after == 0);
         drop(rules);
         if down {
             self.reset_connections();
@@ -159,7 +159,7 @@ impl Faults {
         self.set(Vec::new());
     }
 
-    /// The rules in force, with what is left of their `times`.
+    /// The rules in force, with what is left of their `after` and `times`.
     #[must_use]
     pub fn active(&self) -> Vec<FaultRule> {
         self.rules().clone()
@@ -179,8 +179,13 @@ impl Faults {
         let mut rules = self.rules();
         rules.retain_mut(|rule| {
             if rule.concerns(operation, deployment, body_bytes) && rule.times != Some(0) && self.hit(rule.ratio) {
-                verdict.add(rule.fault.clone());
-                rule.times = rule.times.map(|left| left - 1);
+                match rule.after.checked_sub(1) {
+                    Some(still) => rule.after = still,
+                    None => {
+                        verdict.add(rule.fault.clone());
+                        rule.times = rule.times.map(|left| left - 1);
+                    }
+                }
             }
             rule.times != Some(0)
         });
@@ -229,6 +234,15 @@ mod tests {
         let faults = faults(vec![FaultRule::from(Fault::Reset).for_next(2)]);
         let hits = (0..5).filter(|_| faults.decide(Operation::Chat, None, 0).refusal.is_some()).count();
         assert_eq!((hits, faults.active()), (2, vec![]));
+    }
+
+    #[test]
+    fn a_later_rule_lets_requests_of_its_kind_pass_first() {
+        let faults = faults(vec![FaultRule::from(Fault::Reset).on_operation(Operation::Chat).after(2).for_next(1)]);
+        let hit = |operation| faults.decide(operation, None, 0).refusal.is_some();
+        let asked = [Operation::Chat, Operation::Models, Operation::Chat, Operation::Chat, Operation::Chat];
+        assert_eq!(asked.map(hit), [false, false, false, true, false]);
+        assert_eq!(faults.active(), vec![]);
     }
 
     #[test]

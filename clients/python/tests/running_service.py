@@ -55,6 +55,10 @@ class Region:
             rule["deployment"] = deployment
         self._ask("POST", "faults", rule)
 
+    def die_after(self, requests: int) -> None:
+        """Answers so many more requests, and resets all that come then."""
+        self._ask("POST", "faults", {"fault": {"kind": "reset"}, "after": requests})
+
     def recover(self) -> None:
         """Ends all faults."""
         self._ask("DELETE", "faults")

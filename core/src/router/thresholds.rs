@@ -159,8 +159,8 @@ pub struct Testing {
     /// The first test calls come within this time of the start, so that replicas started together do not call in
     /// step. Default 2 s.
     pub first: Duration,
-    /// The first comparison of an embedding target with its space comes within this time of the start, since a drifted
-    /// one might serve until then. Default 100 ms.
+    /// The first comparison of a primary for embeddings with its space comes within this time of the start, since a
+    /// drifted one might serve until then; that of a standby after ten times it. Default 100 ms.
     pub first_comparison: Duration,
     /// An embedding target is compared at least so often, also where live traffic proves it otherwise. Default 24 h.
     pub comparison_interval: Duration,

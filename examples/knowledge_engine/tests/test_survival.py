@@ -65,16 +65,11 @@ def test_the_primary_dies_during_an_ingestion(real: Service, client: sealane.Cli
     files = pdf.find(folder)
 
     undisturbed, disturbed = (SqliteStore(tmp_path / name) for name in ("undisturbed.sqlite", "disturbed.sqlite"))
+    before = real.primary.state()["requests"]["embeddings"]
     calm = ingest(client, EMBEDDING, files, undisturbed, sealane.Workflow(), unseen)
-    real.primary.fault("latency", first_byte_ms=50)
-
-    def progress(_: str) -> None:
-        if not died:
-            died.append(PRIMARY)
-            real.primary.fault("down")
-
-    died: list[str] = []
-    done = ingest(client, EMBEDDING, files, disturbed, sealane.Workflow(), progress)
+    batches = real.primary.state()["requests"]["embeddings"] - before
+    real.primary.die_after(requests=batches // 2)
+    done = ingest(client, EMBEDDING, files, disturbed, sealane.Workflow(), unseen)
     assert (done.added, done.refused) == (calm.added, [])
     assert done.regions.keys() == {PRIMARY, STANDBY}, "both had a part in it"
     anything = np.ones(3072, dtype=np.float32)
