@@ -112,6 +112,12 @@ func WithReconnectFor(reconnectFor time.Duration) EmbedManyOption {
 	return func(i *Ingestion) { i.patience.reconnectFor = reconnectFor }
 }
 
+// WithReconnecting calls a function whenever a stream broke and is to be opened again after a pause: something to log,
+// since Results is silent meanwhile.
+func WithReconnecting(reconnecting func(err error, pause time.Duration)) EmbedManyOption {
+	return func(i *Ingestion) { i.reconnecting = reconnecting }
+}
+
 // WithCallOptions adds gRPC's own options to each stream.
 func WithCallOptions(options ...grpc.CallOption) EmbedManyOption {
 	return func(i *Ingestion) { i.call = append(i.call, options...) }
@@ -119,15 +125,16 @@ func WithCallOptions(options ...grpc.CallOption) EmbedManyOption {
 
 // Ingestion embeds any number of items. It is not safe for concurrent use.
 type Ingestion struct {
-	client   *Client
-	ctx      context.Context
-	items    iter.Seq[Item]
-	open     *sealanev1.EmbedStreamOpen
-	routing  *sealanev1.RoutingOptions
-	call     []grpc.CallOption
-	progress func(IngestionSummary)
-	ledger   ledger
-	patience patience
+	client       *Client
+	ctx          context.Context
+	items        iter.Seq[Item]
+	open         *sealanev1.EmbedStreamOpen
+	routing      *sealanev1.RoutingOptions
+	call         []grpc.CallOption
+	progress     func(IngestionSummary)
+	reconnecting func(error, time.Duration)
+	ledger       ledger
+	patience     patience
 }
 
 // EmbedMany prepares vectors for any number of items; Results does the work. The context ends it.
@@ -141,9 +148,10 @@ func (c *Client) EmbedMany(ctx context.Context, model string, items iter.Seq[Ite
 		open: &sealanev1.EmbedStreamOpen{
 			Model: model, Encoding: sealanev1.VectorEncoding_VECTOR_ENCODING_FLOAT32_LE_BYTES,
 		},
-		progress: func(IngestionSummary) {},
-		ledger:   ledger{waiting: map[string]unanswered{}, summary: IngestionSummary{ByRegion: map[string]int{}}},
-		patience: patience{reconnectFor: 5 * time.Minute, pause: firstPause},
+		progress:     func(IngestionSummary) {},
+		reconnecting: func(error, time.Duration) {},
+		ledger:       ledger{waiting: map[string]unanswered{}, summary: IngestionSummary{ByRegion: map[string]int{}}},
+		patience:     patience{reconnectFor: 5 * time.Minute, pause: firstPause},
 	}
 	for _, option := range options {
 		option(ingestion)
@@ -293,6 +301,7 @@ func (w *ingesting) broken(err error) error {
 	if !again {
 		return err
 	}
+	w.reconnecting(err, pause)
 	select {
 	case <-time.After(pause):
 		return nil

@@ -174,10 +174,15 @@ func TestABrokenStreamIsOpenedAgainForWhatHasNoAnswer(t *testing.T) {
 			return nil
 		})(stream)
 	})
-	ingestion := client.EmbedMany(t.Context(), "m", numbered(100))
+	var pauses []error
+	ingestion := client.EmbedMany(t.Context(), "m", numbered(100),
+		WithReconnecting(func(err error, _ time.Duration) { pauses = append(pauses, err) }))
 	items, err := results(t, ingestion)
 	if err != nil || len(items) != 100 || ingestion.Summary().Streams != 3 {
 		t.Fatal(len(items), err, ingestion.Summary())
+	}
+	if len(pauses) != 2 || status.Convert(pauses[0]).Message() != "the connection broke" {
+		t.Error("each pause is told with its cause", pauses)
 	}
 	for at, id := range sent[0] {
 		if at%3 == 2 && (slices.Contains(sent[1], id) || slices.Contains(sent[2], id)) {

@@ -161,10 +161,18 @@ def test_what_will_not_pass_is_raised_with_what_it_leaves(service, address):
         assert run.unanswered() == [("1", "b"), ("2", "c")]
 
 
-def test_a_service_that_stays_away_is_given_up(service, embed):
-    service.embed_stream = lambda requests, context: context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+def test_a_service_that_stays_away_is_given_up_and_the_log_says_what_was_waited_for(service, embed, caplog):
+    def is_away(requests, context):
+        list(items_of(requests))  # whoever still sends may hear of a broken connection instead
+        context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+
+    service.embed_stream = is_away
     with pytest.raises(sealane.UnavailableError, match="away"):
         embed(["a"], reconnect_for=0.3)
+    told = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert {(name, level) for name, level, _ in told} == {("sealane", "WARNING")}
+    assert told[0][2].startswith("an ingestion waits 0.2 s and connects again, for 0 s more at most: ")
+    assert told[-1][2].endswith(": UNAVAILABLE: away")
 
 
 def test_a_refused_item_is_a_value_and_costs_only_itself(service, embed):

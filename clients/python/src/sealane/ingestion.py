@@ -6,6 +6,7 @@ means, and whether a stream that broke is worth another.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ MOST_TEXT_CHARACTERS = 1 << 20
 """No longer text has 8192 tokens or fewer; much longer ones do not fit into a message."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between two attempts to open a stream; doubles from the one to the other."""
+
+
+_LOG = logging.getLogger("sealane")
 
 
 class ItemError(InvalidRequestError):
@@ -288,6 +292,8 @@ class Patience:
             raise error
         wait = max(self._pause, min(error.retry_delay or 0.0, self._reconnect_for))
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        left = self._broken_since + self._reconnect_for - now
+        _LOG.warning("an ingestion waits %.1f s and connects again, for %.0f s more at most: %s", wait, left, error)
         return wait
 
 
