@@ -311,7 +311,7 @@ pub(super) fn protect(router: &mut Router, call: &mut Call, ticket: Ticket, now:
         if due > now {
             return Protection::Wait { until: Some(due) };
         }
-        if router.hedges > 0 && router.hedges * 100 >= router.in_flight * router.thresholds.hedging.share_percent {
+        if router.hedges * 100 >= router.in_flight * router.thresholds.hedging.share_percent {
             return Protection::Wait { until: Some(now + QUEUE_PAUSE) };
         }
     }

@@ -69,7 +69,7 @@ use self::{
     detector::Window,
     health::{Contradicted, TargetHealth},
     resource::ResourceHealth,
-    standing::{Circumstances, Machine, Phase, Signal, Traffic},
+    standing::{Circumstances, Machine, Phase, Signal},
     test_call::TokenBudget,
 };
 use crate::{
@@ -417,13 +417,16 @@ impl Router {
     fn signal(&mut self, index: usize, signal: &Signal, now: Moment) {
         let jitter = (self.chance.fraction() * 2000.0 - 1000.0) as i32;
         let (Some(health), Some(target)) = (self.health.get(index), self.routes.targets().get(index)) else { return };
-        let trouble = !matches!(signal, Signal::LiveServed);
-        let around = Circumstances {
-            traffic: if trouble { health.traffic(&self.thresholds, now) } else { Traffic::TooLittle },
-            failing: trouble && health.detector.mostly_failing(now),
-            own_fault: trouble && self.is_own_fault(now),
-            jitter,
-            reasoning: target.reasoning,
+        let calm = Circumstances { jitter, reasoning: target.reasoning, ..Circumstances::default() };
+        let around = match signal {
+            // The commonest by far, and it asks for nothing of the sort.
+            Signal::LiveServed => calm,
+            _ => Circumstances {
+                traffic: health.traffic(&self.thresholds, now),
+                failing: health.detector.mostly_failing(now),
+                own_fault: self.is_own_fault(now),
+                ..calm
+            },
         };
         let (mut machine, cause) = health.machine.next(signal, around, now, &self.thresholds);
         let before = health.machine.clone();

@@ -277,7 +277,7 @@ impl Router {
         };
         self.signal(index, &Signal::Tested { epoch: order.epoch, verdict }, now);
         match verdict {
-            Verdict::Passed if current => self.serve_the_stranded(now),
+            Verdict::Passed => self.serve_the_stranded(now),
             Verdict::Failed(failure) if current && !self.is_own_fault(now) => self.idle_failure(index, failure, now),
             _ => {}
         }

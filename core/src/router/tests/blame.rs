@@ -33,6 +33,23 @@ fn a_caller_in_haste_says_nothing_of_the_target() {
 }
 
 #[test]
+fn only_failures_of_a_returning_targets_own_speak_against_its_return() {
+    let in_haste = FailureKind::Silence(Silence::FirstContent);
+    for (kind, counted) in [(FailureKind::ServerError, 1), (throttled(1), 0), (in_haste, 0)] {
+        let mut router = prompt(vec![target(0), target(1)]);
+        router.health[0].machine = returning(4, at(1));
+        let millis = |millis| at(2) + Duration::from_millis(millis);
+        let mut call = call_at(&router, at(2), millis(800));
+        for (began, observation) in [(at(2), super::failed(kind.clone())), (millis(480), served())] {
+            let Decision::Try { ticket, .. } = router.choose(&mut call, began) else { panic!("{kind:?}") };
+            router.observe(&mut call, ticket, &observation, millis(480));
+        }
+        let Phase::Returning { failures, .. } = router.health[0].machine.phase else { panic!("{kind:?}") };
+        assert_eq!(failures, counted, "{kind:?}");
+    }
+}
+
+#[test]
 fn a_silence_that_would_be_suspicious_anyway_counts_whoever_set_the_limit() {
     let mut router = prompt(vec![target(0), target(1)]);
     for call in 0..6u64 {

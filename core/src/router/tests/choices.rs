@@ -107,6 +107,50 @@ fn a_call_waits_a_moment_for_one_of_those_places_and_is_then_told() {
 }
 
 #[test]
+fn a_good_target_that_is_needed_serves_though_its_hold_has_not_ended() {
+    let swc = Policy { name: "swc".into(), regions: vec!["swc".into()], ..Policy::unrestricted() };
+    for (targets, policy, standing) in [
+        (1, Policy::unrestricted(), "serving"),
+        (2, Policy::unrestricted(), "out"),
+        (2, swc, "out"), // where it is all that is permitted it is used at any standing
+    ] {
+        let mut router = plain(targets).serving_policies(vec![Arc::new(policy)]);
+        out(&mut router, 0, 3);
+        router.due(at(1));
+        assert_eq!(router.health[0].machine.standing().as_str(), standing, "{targets} targets");
+    }
+}
+
+#[test]
+fn a_call_is_told_what_it_was_not_sent_to_and_why() {
+    let not_weu = Policy { regions: vec!["swc".into(), "frc".into(), "eus".into()], ..Policy::unrestricted() };
+    let mut router = plain(4).serving_policies(vec![Arc::new(not_weu.clone())]);
+    let options = RoutingOptions { data_boundary: Some("us".into()), ..RoutingOptions::default() };
+    let mut told = |options: RoutingOptions| {
+        let mut call = call_with(&router, options, at(0));
+        call.terms.policy = Arc::new(not_weu.clone());
+        let Decision::Try { ticket, .. } = router.choose(&mut call, at(0)) else { panic!() };
+        let passed_over = router.passed_over(&call, ticket, at(0));
+        passed_over.iter().map(|(target, why)| format!("{} {why}", target.region)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(options), ["swc request", "weu policy", "frc request"]);
+    let pinned = RoutingOptions { pinned_region: Some("frc".into()), ..RoutingOptions::default() };
+    assert_eq!(told(pinned), ["swc preference", "weu policy"]);
+}
+
+#[test]
+fn a_place_just_beyond_a_targets_share_is_not_its_own() {
+    let mut router = plain(3);
+    router.health[0].machine.phase =
+        Phase::Returning { step: 3, entered: at(0), live: 0, deep: 0, failures: 0, in_a_row: 0 };
+    for (place, expected) in [(0.4999, "swc return"), (0.5, "weu route")] {
+        let mut call = call_with(&router, RoutingOptions::default(), at(0));
+        (call.admitted, call.place) = (true, place);
+        assert_eq!(tell(&router.choose(&mut call, at(0))), expected, "{place} of one half");
+    }
+}
+
+#[test]
 fn an_interrupted_call_starts_again_elsewhere_and_says_so() {
     let mut router = plain(2);
     let mut call = call_with(&router, RoutingOptions::default(), at(0));

@@ -211,6 +211,47 @@ fn a_validation_also_asks_the_siblings_and_the_standby() {
 }
 
 #[test]
+fn another_region_says_more_of_a_suspect_than_another_resource_beside_it() {
+    let beside = Target { region: "swc".into(), ..target(1) };
+    let mut router = prompt(vec![target(0), beside, target(2)]);
+    router.health.iter_mut().for_each(|health| health.tests.next = at(100));
+    router.signal(0, &Signal::Ordered("a look".into()), at(1));
+    assert_eq!(places(&deep(&mut router, at(1))), [0, 2]);
+}
+
+#[test]
+fn the_timer_is_set_for_whatever_comes_next() {
+    let mut router = prompt(vec![target(0), target(1)]);
+    router.health.iter_mut().for_each(|health| health.tests.next = at(1000));
+    router.resources.iter_mut().for_each(|resource| resource.next_cheap = at(1000));
+    assert_eq!(router.due(at(1)).next, Some(at(1000)));
+    router.signal(0, &Signal::Ordered("a look".into()), at(1));
+    let next: Vec<_> = (1..4).map(|second| router.due(at(second)).next).collect();
+    assert_eq!(next, [2, 3, 7].map(|second| Some(at(second))), "three test calls, then the verdict");
+
+    let phase = Phase::Returning { step: 0, entered: at(10), live: 0, deep: 0, failures: 0, in_a_row: 0 };
+    router.health[0].machine = Machine { phase, since: at(10), ..Machine::new(at(10), &Thresholds::default()) };
+    router.health[0].tests.next = at(1000);
+    let mut asked_at = |second| {
+        router.last_due = None;
+        router.due(at(second)).next
+    };
+    assert_eq!(asked_at(11), Some(at(40)), "the step's end");
+    assert_eq!(asked_at(40), Some(at(70)), "and the end of its patience");
+}
+
+#[test]
+fn the_youngest_proof_of_several_targets_counts() {
+    let mut router = plain(3);
+    let all = [0, 1, 2].map(TargetId);
+    assert_eq!(router.proof_began(all), None);
+    for (id, second) in [(1, 5), (0, 3)] {
+        serve_live(&mut router, id, at(second));
+    }
+    assert_eq!((router.proof_began(all), router.proof_began([TargetId(0)])), (Some(at(5)), Some(at(3))));
+}
+
+#[test]
 fn a_standby_that_was_proven_a_second_ago_is_not_asked_again_but_a_sibling_is() {
     for (proven, asked) in [(0, &[0, 1][..]), (1, &[0, 1, 2][..])] {
         let mut router = prompt(estate());
@@ -289,6 +330,14 @@ fn a_cheap_call_goes_to_resources_that_nothing_proves_and_only_raises_suspicion(
         router.tested(order, &fails(FailureKind::Unavailable), now);
     }
     assert_eq!(standings(&router), ["suspected", "serving", "serving", "serving"]);
+    // An idle target is put to the test, not one that has just served; that it served once does not matter.
+    for (served, expected) in [(at(0), ["suspected", "serving"]), (at(40), ["serving", "suspected"])] {
+        let mut router = prompt(estate());
+        let order = router.due(at(0)).tests.into_iter().find(|order| order.kind == TestKind::Cheap).unwrap();
+        router.health[0].last_success = Some(served);
+        (0..3).for_each(|_| router.tested(&order, &fails(FailureKind::Unavailable), at(40)));
+        assert_eq!(standings(&router)[..2], expected, "served at {served:?}");
+    }
     // An endpoint that will not list its models may serve them all the same.
     let mut router = prompt(vec![target(0)]);
     for _ in 0..5 {
