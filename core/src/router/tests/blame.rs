@@ -77,6 +77,20 @@ fn an_answer_may_take_as_long_as_its_caller_allows_while_it_flows() {
 }
 
 #[test]
+fn a_model_that_is_slow_by_habit_gets_the_time_it_needs_and_a_long_prompt_more() {
+    for (habit, tokens, limit) in [(None, 0, 10.0), (None, 8000, 12.0), (Some(5), 0, 20.0), (Some(5), 4000, 21.0)] {
+        let mut router = plain(2);
+        if let Some(seconds) = habit {
+            (0..100).for_each(|_| router.health[0].baseline.learn(secs(seconds), at(0)));
+        }
+        let terms = CallTerms { prompt_tokens: tokens, delivery: Delivery::Streamed, ..terms(&router, at(600)) };
+        let Decision::Try { limits, .. } = router.choose(&mut Call::new(terms, at(0)), at(0)) else { panic!() };
+        let found = limits.first_content.as_secs_f64();
+        assert!((found / limit - 1.0).abs() < 0.1, "{habit:?} s, {tokens} tokens: {found} s of {limit}");
+    }
+}
+
+#[test]
 fn the_length_of_a_unary_answer_is_no_time_to_first_content() {
     let mut router = prompt(vec![target(0), target(1)]);
     let mut now = at(1);

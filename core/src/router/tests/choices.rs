@@ -161,8 +161,41 @@ fn an_interrupted_call_starts_again_elsewhere_and_says_so() {
 }
 
 #[test]
+fn a_throttled_target_is_waited_for_unless_it_is_out_and_there_are_others() {
+    for (targets, then) in [(1, "wait"), (2, "Unavailable")] {
+        let mut router = plain(targets);
+        out(&mut router, 0, 0);
+        router.health[0].throttled(secs(2), &Thresholds::default(), at(0));
+        router.thresholds.retries = 0;
+        let mut call = call_with(&router, RoutingOptions::default(), at(0));
+        if targets == 2 {
+            let Decision::Try { ticket, .. } = router.choose(&mut call, at(0)) else { panic!() };
+            router.observe(&mut call, ticket, &failed(FailureKind::ServerError), at(0));
+        }
+        assert_eq!(tell(&router.choose(&mut call, at(0))), then, "{targets} targets");
+    }
+}
+
+#[test]
+fn nobody_tries_again_who_has_no_time_for_it() {
+    for (millis_left, then) in [(500, "wait"), (150, "Unavailable")] {
+        let mut router = plain(1);
+        let mut call = call_with(&router, RoutingOptions::default(), at(0));
+        let Decision::Try { ticket, .. } = router.choose(&mut call, at(0)) else { panic!() };
+        let now = at(30) - Duration::from_millis(millis_left);
+        router.observe(&mut call, ticket, &failed(FailureKind::ServerError), now);
+        assert_eq!(tell(&router.choose(&mut call, now)), then, "{millis_left} ms are left for a pause of 100 to 200");
+    }
+}
+
+#[test]
 fn a_throttled_target_is_waited_for_only_by_calls_that_met_nothing_else() {
     let sole = RoutingOptions { allowed_regions: vec!["swc".into()], ..RoutingOptions::default() };
+    let mut router = plain(1);
+    let mut running = call_with(&router, sole.clone(), at(0));
+    assert_eq!(tell(&router.choose(&mut running, at(0))), "swc route");
+    router.health[0].throttled(secs(2), &Thresholds::default(), at(0));
+    assert_eq!(tell(&router.choose(&mut running, at(0))), "Unavailable", "it has met nothing yet");
     for (first, then) in [(throttled(2), "wait"), (FailureKind::ServerError, "Unavailable")] {
         let mut router = plain(1);
         let mut call = call_with(&router, sole.clone(), at(0));
@@ -319,6 +352,8 @@ fn a_workflow_that_slept_through_an_outage_follows_the_route() {
     router.health[0].machine.phase =
         Phase::Returning { step: 0, entered: at(2), live: 0, deep: 0, failures: 0, in_a_row: 0 };
     assert_eq!(pinned(&mut router, "a", run("run", None), at(100)), "weu route weu", "its target was out meanwhile");
+    router.health[1].left = Some(at(100));
+    assert_eq!(pinned(&mut router, "a", run("run", None), at(101)), "weu pin weu", "who used it then knew of that");
 }
 
 #[test]

@@ -84,6 +84,32 @@ fn a_short_wait_is_better_than_another_region_and_a_long_one_is_not() {
 }
 
 #[test]
+fn a_turn_counts_at_its_target_and_from_its_time_on() {
+    for (target, turn, expected) in [(1, 0, "weu route"), (1, 1, "wait 1000"), (0, 0, "wait 1000")] {
+        let mut router = world(&[UNKNOWN, tokens(6000)]);
+        let selector = Selector { region: Some("swc".into()), ..Selector::default() };
+        router.drain(&selector, at(600), &"maintenance".into(), at(0));
+        // Somebody else stands in the line, for a second.
+        router.health[1].pace.joins(Interactive, at(1));
+        let mut waiting = call(&router, 0, Interactive, at(0));
+        waiting.turn = Some(call::Turn { target: TargetId(target), at: at(turn), since: at(0) });
+        assert_eq!(tell(&router.choose(&mut waiting, at(0)), at(0)), expected, "a turn at {target}, {turn} s from now");
+    }
+}
+
+#[test]
+fn quota_that_comes_back_is_no_news_to_a_call_that_has_failed_there() {
+    let mut router = world(&[tokens(6000)]);
+    router.thresholds.retries = 0;
+    offer(&mut router, 5700, Interactive, at(0));
+    let (mut first, mut second) = (call(&router, 300, Interactive, at(0)), call(&router, 300, Interactive, at(0)));
+    let Decision::Try { ticket, .. } = router.choose(&mut first, at(0)) else { panic!() };
+    router.observe(&mut first, ticket, &failed(FailureKind::ServerError), at(0));
+    assert_eq!(tell(&router.choose(&mut second, at(0)), at(0)), "wait 3000");
+    assert_eq!(tell(&router.choose(&mut first, at(0)), at(0)), "Unavailable");
+}
+
+#[test]
 fn patience_is_bounded_by_a_share_of_the_deadline() {
     for (seconds, priority, longest) in
         [(20, Interactive, 100), (5, Interactive, 50), (60, Bulk, 1000), (20, Bulk, 500)]

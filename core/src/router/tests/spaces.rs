@@ -197,6 +197,10 @@ fn one_that_was_never_compared_waits_for_those_that_were() {
     let (region, ticket) = next(&mut router, &mut call, at(1));
     router.observe(&mut call, ticket.unwrap(), &failed(FailureKind::ServerError), at(1));
     assert_eq!((region, next(&mut router, &mut call, at(1)).0), ("weu".into(), "swc".into()));
+    router.health[1].pace.joins(Priority::Interactive, at(5));
+    router.limits_seen(TargetId(1), Quota { limit_tokens: Some(60_000), ..Quota::default() }, at(2));
+    let Decision::Wait { until } = router.choose(&mut embed(&router, at(2)), at(2)) else { panic!() };
+    assert_eq!(until, at(5), "its turn is waited for");
     router.health[1].throttled(secs(20), &Thresholds::default(), at(2));
     assert_eq!(goes_to(&mut router, at(2)), "swc");
     assert_eq!(goes_to(&mut router, at(30)), "weu");
