@@ -87,9 +87,9 @@ impl Router {
                 Phase::Returning { entered, .. } => {
                     let step = self.thresholds.recovery.step;
                     let ends = [entered + step, entered + step * 2].into_iter().find(|end| *end > now);
-                    (ends, Some(health.next_test(now)))
+                    (ends, Some(health.next_test()))
                 }
-                Phase::Serving | Phase::Out { .. } => (None, Some(health.next_test(now))),
+                Phase::Serving | Phase::Out { .. } => (None, Some(health.next_test())),
             };
             [health.next_expiry(), health.open.next_silence(), step_ends, next_call].into_iter().flatten().min()
         };
@@ -153,7 +153,7 @@ impl Router {
         }
         let Some(health) = self.health.get_mut(index) else { return };
         let numbers = &self.thresholds;
-        if now < health.next_test(now) {
+        if now < health.next_test() {
             return;
         }
         let interval = health.tests.interval(health.machine.phase, numbers);
@@ -489,11 +489,8 @@ impl Router {
 
 impl TargetHealth {
     /// When its next background or return call is due; one at a time.
-    fn next_test(&self, now: Moment) -> Moment {
+    fn next_test(&self) -> Moment {
         let next = self.space.due.map_or(self.tests.next, |due| due.min(self.tests.next));
-        match self.tests.busy_until.filter(|until| *until > now) {
-            Some(busy) => busy.max(next),
-            None => next,
-        }
+        self.tests.busy_until.map_or(next, |busy| busy.max(next))
     }
 }

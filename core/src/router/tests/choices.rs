@@ -77,6 +77,20 @@ fn one_that_waits_for_its_hold_helps_out_while_the_good_ones_are_throttled() {
 }
 
 #[test]
+fn time_is_kept_for_a_rescue_where_somebody_could_make_it() {
+    for (proofs, drained, allowed) in [(0, false, 30), (1, false, 30), (2, false, 18), (2, true, 30)] {
+        let mut router = plain(2);
+        out(&mut router, 1, proofs);
+        if drained {
+            drain(&mut router, "weu", at(600));
+        }
+        let mut call = call_with(&router, RoutingOptions::default(), at(0));
+        let Decision::Try { limits, .. } = router.choose(&mut call, at(0)) else { panic!() };
+        assert_eq!(limits.rescue_by, secs(allowed), "the standby is out with {proofs} proofs, drained: {drained}");
+    }
+}
+
+#[test]
 fn with_no_good_target_left_each_takes_four_calls_at_a_time() {
     let mut router = plain(2);
     out(&mut router, 0, 0);
@@ -93,17 +107,20 @@ fn a_call_waits_a_moment_for_one_of_those_places_and_is_then_told() {
     out(&mut router, 0, 0);
     out(&mut router, 1, 0);
     occupy(&mut router, 8, &RoutingOptions::default());
-    let mut call = call_with(&router, RoutingOptions::default(), at(0));
-    let mut now = at(0);
-    let told = loop {
-        match router.choose(&mut call, now) {
-            Decision::Wait { until } => now = until,
-            other => break tell(&other),
-        }
-    };
-    assert_eq!(told, "Unavailable");
-    let waited = now.since(at(0));
-    assert!((Duration::from_millis(800)..=Duration::from_millis(900)).contains(&waited), "{waited:?}");
+    // Half of its time at most.
+    for (deadline, patience) in [(30, 900), (1, 500)] {
+        let mut call = Call::new(terms(&router, at(deadline)), at(0));
+        let mut now = at(0);
+        let told = loop {
+            match router.choose(&mut call, now) {
+                Decision::Wait { until } => now = until,
+                other => break tell(&other),
+            }
+        };
+        assert_eq!(told, "Unavailable");
+        let waited = now.since(at(0)).as_millis();
+        assert!((patience - 100..=patience).contains(&waited), "{waited} ms of {patience}");
+    }
 }
 
 #[test]
@@ -416,6 +433,10 @@ fn a_silent_call_to_a_suspect_gets_a_second_attempt_after_two_seconds() {
     out(&mut lost, 1, 0);
     assert_eq!(protected(&mut lost, RoutingOptions::default(), &[2000]), ["-"], "a hedge goes to a good target only");
     assert_eq!(protected(&mut plain(2), RoutingOptions::default(), &[30_000]), ["-"], "the deadline has passed");
+    let mut busy = plain(2);
+    busy.thresholds.concurrency = 1;
+    occupy(&mut busy, 1, &RoutingOptions { allowed_regions: vec!["weu".into()], ..RoutingOptions::default() });
+    assert_eq!(protected(&mut busy, RoutingOptions::default(), &[2000]), ["2.1s"], "nobody says when a place is free");
 }
 
 #[test]

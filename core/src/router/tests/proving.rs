@@ -164,13 +164,18 @@ fn the_days_tokens_bound_background_calls_and_nothing_else() {
             made += 1;
         }
     }
-    // 20 tokens each; the fourth would leave less than the 40 that one may cost.
+    // 20 tokens each; the fourth leaves less than the 40 that one may cost.
     assert_eq!(made, 4);
     assert_eq!(router.snapshot(at(0)).test_tokens_left, 20);
     assert!(router.snapshot(at(0)).alarms.contains(&Alarm::TestBudgetSpent));
     assert_eq!(router.health[0].tests.tokens, 80);
     validate(&mut router, 0, 1, |_| passed());
     assert_eq!(router.health[0].tests.passed, 5, "a validation is never too dear");
+    let mut silent = prompt(vec![target(0)]);
+    let before = silent.snapshot(at(0)).test_tokens_left;
+    let [order] = &deep(&mut silent, at(0))[..] else { panic!() };
+    silent.tested(order, &TestResult::Passed { first_content: secs(1), tokens: 0 }, at(0));
+    assert_eq!(silent.snapshot(at(0)).test_tokens_left, before - 10, "what states no usage was not free");
     router.signal(0, &Signal::ResourceDown, at(5));
     router.health[0].tests.next = at(5);
     assert_eq!(places(&deep(&mut router, at(5))), [0], "nor is a return");
@@ -228,6 +233,11 @@ fn the_timer_is_set_for_whatever_comes_next() {
     router.signal(0, &Signal::Ordered("a look".into()), at(1));
     let next: Vec<_> = (1..4).map(|second| router.due(at(second)).next).collect();
     assert_eq!(next, [2, 3, 7].map(|second| Some(at(second))), "three test calls, then the verdict");
+
+    let mut thinks = prompt(vec![Target { reasoning: true, ..target(0) }]);
+    thinks.signal(0, &Signal::Ordered("a look".into()), at(1));
+    let Phase::Suspected { ends, .. } = thinks.health[0].machine.phase else { panic!() };
+    assert_eq!(ends, at(34), "three seconds of calls, and 30 for the last one to think");
 
     let phase = Phase::Returning { step: 0, entered: at(10), live: 0, deep: 0, failures: 0, in_a_row: 0 };
     router.health[0].machine = Machine { phase, since: at(10), ..Machine::new(at(10), &Thresholds::default()) };
@@ -331,7 +341,8 @@ fn a_cheap_call_goes_to_resources_that_nothing_proves_and_only_raises_suspicion(
     }
     assert_eq!(standings(&router), ["suspected", "serving", "serving", "serving"]);
     // An idle target is put to the test, not one that has just served; that it served once does not matter.
-    for (served, expected) in [(at(0), ["suspected", "serving"]), (at(40), ["serving", "suspected"])] {
+    let (first, second) = (["suspected", "serving"], ["serving", "suspected"]);
+    for (served, expected) in [(at(0), first), (at(29), first), (at(30), second), (at(40), second)] {
         let mut router = prompt(estate());
         let order = router.due(at(0)).tests.into_iter().find(|order| order.kind == TestKind::Cheap).unwrap();
         router.health[0].last_success = Some(served);
@@ -347,6 +358,26 @@ fn a_cheap_call_goes_to_resources_that_nothing_proves_and_only_raises_suspicion(
         router.tested(&order.unwrap(), &fails(FailureKind::Forbidden), now);
     }
     assert_eq!(standings(&router), ["serving"]);
+}
+
+#[test]
+fn one_cheap_call_at_a_time_until_its_place_is_given_up() {
+    let mut router = prompt(vec![target(0)]);
+    router.health[0].tests.next = at(1000);
+    let cheap = |router: &mut Router, now| {
+        router.resources[0].next_cheap = now;
+        router.last_due = None;
+        router.due(now).tests.into_iter().find(|order| order.kind == TestKind::Cheap)
+    };
+    let first = cheap(&mut router, at(0)).unwrap();
+    assert_eq!((first.limit, first.place_until), (secs(3), at(6)));
+    assert_eq!(cheap(&mut router, at(5)), None, "it runs");
+    let second = cheap(&mut router, at(6)).unwrap();
+    router.tested(&first, &passed(), at(7));
+    assert_eq!(cheap(&mut router, at(7)), None, "a late result does not free the place of its successor");
+    router.tested(&second, &passed(), at(8));
+    router.health[0].tests.last_passed = None;
+    assert!(cheap(&mut router, at(8)).is_some());
 }
 
 #[test]

@@ -21,6 +21,19 @@ fn how_far_an_outage_reaches() {
 }
 
 #[test]
+fn one_model_that_passes_speaks_for_the_endpoint() {
+    let of = |id: u16, place: u16, model: &str| Target { id: TargetId(id), model: model.into(), ..target(place) };
+    for (failing, expected) in [(&[0, 1][..], ["out", "serving", "serving"]), (&[0, 1, 2][..], ["out", "out", "out"])] {
+        let targets = [of(0, 0, "gpt-4o"), of(1, 0, "mini"), of(2, 0, "nano"), of(3, 1, "gpt-4o")];
+        let mut router = prompt(targets.to_vec());
+        router.health.iter_mut().for_each(|health| health.tests.next = at(100));
+        let answer = |id: u16| if failing.contains(&id) { fails(FailureKind::Unavailable) } else { passed() };
+        validate(&mut router, 0, 1, answer);
+        assert_eq!(standings(&router)[..3], expected);
+    }
+}
+
+#[test]
 fn no_connection_takes_silent_siblings_along_but_none_that_passed() {
     for (kind, mini) in [(REFUSED, "out"), (FailureKind::Unavailable, "serving")] {
         let mut router = prompt(estate());
