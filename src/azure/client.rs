@@ -1,10 +1,7 @@
-//! One HTTP client for each resource: no redirects, no proxy from the environment, bounded answers. Every request is
-//! one attempt, sent again only if the peer has said that it did nothing with it; dropping its future or stream closes
-//! it.
+//! The attempts: every request is one, sent again only if the peer has said that it did nothing with it; answers are
+//! bounded; dropping its future or stream closes it.
 use std::{
-    collections::HashMap,
     future::Future,
-    net::IpAddr,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
@@ -12,22 +9,21 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, USER_AGENT},
 };
 use http_body_util::BodyExt as _;
-use reqwest::{Client, RequestBuilder, Response, Url, redirect, retry};
+use reqwest::{RequestBuilder, Response};
 use sealane_core::domain::{
     BadResponse, ChatReply, ChatRequest, EmbedReply, EmbedRequest, Evidence, Failure, FailureKind, ModelKind, Silence,
     Target, Vector,
 };
-use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    IdentityTransport, PathStyle, ResourceSettings, ResponseBounds,
-    credential::{Credentials, Proof, Tokens, Unusable},
+    IdentityTransport, ResourceSettings, ResponseBounds,
+    credential::Proof,
     failure, limits, reply, request,
-    resolver::{ForbiddenAddress, PublicResolver, check_address},
+    resource::{BuildError, Operation, Resource, client},
     stream::ChatEvents,
 };
 use crate::{
@@ -60,50 +56,6 @@ pub struct Successors {
     resources: Vec<Arc<Resource>>,
     /// Index of each configured resource, in the order of the configuration.
     pub places: Vec<usize>,
-}
-
-#[derive(Debug)]
-struct Resource {
-    client: Client,
-    credentials: Credentials,
-    settings: ResourceSettings,
-    /// Of chat completions, and of embeddings.
-    destinations: [Destination; 2],
-    /// Addresses by operation and deployment; as many as the configuration has targets.
-    urls: RwLock<HashMap<(Operation, Arc<str>), Url>>,
-}
-
-/// Why a resource cannot be called at all.
-#[derive(Debug, Error)]
-pub enum BuildError {
-    /// No TLS roots, and the like.
-    #[error("resource {resource}: the HTTP client cannot be built: {source}")]
-    Client {
-        /// Configured name.
-        resource: String,
-        /// Why.
-        source: reqwest::Error,
-    },
-    /// The credential cannot be a header's value.
-    #[error("resource {resource}: the key holds characters that no HTTP header may carry")]
-    Credential {
-        /// Configured name.
-        resource: String,
-    },
-    /// Neither `https` nor `http`. Where `http` may lead is for the configuration to decide.
-    #[error("resource {resource}: the endpoint must be an https or http address")]
-    Endpoint {
-        /// Configured name.
-        resource: String,
-    },
-    /// The endpoint is an address that is never called.
-    #[error("resource {resource}: {source}")]
-    Address {
-        /// Configured name.
-        resource: String,
-        /// Why.
-        source: ForbiddenAddress,
-    },
 }
 
 impl Azure {
@@ -272,160 +224,6 @@ struct Outgoing {
     operation: Operation,
     streamed: bool,
     body: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Operation {
-    Chat,
-    Embeddings,
-}
-
-impl Operation {
-    fn path(self) -> &'static str {
-        match self {
-            Self::Chat => "chat/completions",
-            Self::Embeddings => "embeddings",
-        }
-    }
-}
-
-/// HTTP/2 alone can say that a request was not processed: it may then be sent again, once, and is the same attempt.
-fn once_if_unprocessed() -> retry::Builder {
-    // The scope is every host that this client calls, which is one.
-    let again = retry::for_host(AnyHost).max_retries_per_request(1).no_budget();
-    again.classify_fn(|sent| match sent.error() {
-        Some(error) if failure::is_unprocessed(error) => sent.retryable(),
-        _ => sent.success(),
-    })
-}
-
-struct AnyHost;
-
-impl PartialEq<&str> for AnyHost {
-    fn eq(&self, _: &&str) -> bool {
-        true
-    }
-}
-
-/// A client with a pool of its own.
-fn client(settings: &ResourceSettings) -> reqwest::Result<Client> {
-    let mut headers = HeaderMap::with_capacity(1);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Client::builder()
-        .default_headers(headers)
-        .redirect(redirect::Policy::none())
-        .retry(once_if_unprocessed())
-        .no_proxy()
-        .referer(false)
-        .dns_resolver(PublicResolver)
-        .connect_timeout(settings.connect_timeout)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Duration::from_secs(15))
-        .pool_idle_timeout(Duration::from_secs(30))
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .http2_keep_alive_timeout(Duration::from_secs(5))
-        .http2_keep_alive_while_idle(true)
-        .http2_adaptive_window(true)
-        .http2_max_header_list_size(64 << 10)
-        .user_agent(concat!("sealane/", env!("CARGO_PKG_VERSION")))
-        .build()
-}
-
-fn destination(settings: &ResourceSettings, path: &PathStyle) -> Destination {
-    Destination {
-        host: settings.endpoint.host_str().map(Arc::from),
-        port: settings.endpoint.port_or_known_default(),
-        api_version: match path {
-            PathStyle::Dated { api_version } => Some(api_version.as_str().into()),
-            PathStyle::V1 => None,
-        },
-    }
-}
-
-impl Resource {
-    fn new(
-        settings: ResourceSettings,
-        tokens: &mut Vec<Arc<Tokens>>,
-        transport: Option<&IdentityTransport>,
-    ) -> Result<Self, BuildError> {
-        let resource = || settings.name.to_string();
-        if !matches!(settings.endpoint.scheme(), "https" | "http") {
-            return Err(BuildError::Endpoint { resource: resource() });
-        }
-        let literal =
-            settings.endpoint.host_str().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
-        if let Some(address) = literal {
-            check_address(address).map_err(|source| BuildError::Address { resource: resource(), source })?;
-        }
-        let client = client(&settings).map_err(|source| BuildError::Client { resource: resource(), source })?;
-        let credentials = Credentials::new(&settings, tokens, transport).map_err(|unusable| match unusable {
-            Unusable::Key(_) => BuildError::Credential { resource: resource() },
-            Unusable::Client(source) => BuildError::Client { resource: resource(), source },
-        })?;
-        let destinations = [&settings.chat_path, &settings.embeddings_path].map(|path| destination(&settings, path));
-        Ok(Self { client, credentials, settings, destinations, urls: RwLock::default() })
-    }
-
-    fn proof(&self, operation: Operation) -> &Proof {
-        match operation {
-            Operation::Chat => &self.credentials.chat,
-            Operation::Embeddings => &self.credentials.embeddings,
-        }
-    }
-
-    fn style(&self, operation: Operation) -> &PathStyle {
-        match operation {
-            Operation::Chat => &self.settings.chat_path,
-            Operation::Embeddings => &self.settings.embeddings_path,
-        }
-    }
-
-    /// On the v1 path the body names the deployment, on the dated one the path does.
-    fn deployment_in_body<'a>(&self, operation: Operation, deployment: &'a str) -> Option<&'a str> {
-        matches!(self.style(operation), PathStyle::V1).then_some(deployment)
-    }
-
-    fn url(&self, operation: Operation, deployment: &Arc<str>) -> Url {
-        let key = (operation, Arc::clone(deployment));
-        if let Some(known) = self.urls.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return known.clone();
-        }
-        let url = self.build_url(operation, deployment);
-        self.urls.write().unwrap_or_else(PoisonError::into_inner).insert(key, url.clone());
-        url
-    }
-
-    fn build_url(&self, operation: Operation, deployment: &str) -> Url {
-        let mut url = self.settings.endpoint.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("openai");
-            match self.style(operation) {
-                // `push` percent-encodes: no deployment name can leave its place in the path.
-                PathStyle::Dated { .. } => path.push("deployments").push(deployment),
-                PathStyle::V1 => path.push("v1"),
-            };
-            path.extend(operation.path().split('/'));
-        }
-        if let PathStyle::Dated { api_version } = self.style(operation) {
-            url.query_pairs_mut().append_pair("api-version", api_version);
-        }
-        url
-    }
-
-    fn models_url(&self) -> Url {
-        let mut url = self.settings.endpoint.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push("openai");
-            if self.settings.chat_path == PathStyle::V1 {
-                path.push("v1");
-            }
-            path.push("models");
-        }
-        if let PathStyle::Dated { api_version } = &self.settings.chat_path {
-            url.query_pairs_mut().append_pair("api-version", api_version);
-        }
-        url
-    }
 }
 
 impl Upstream for Azure {

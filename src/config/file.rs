@@ -1,11 +1,10 @@
 //! The file as it is written. Every key has its unit and default here; `sealane config schema` prints this for editors.
+mod defaults;
+
 use std::{net::SocketAddr, time::Duration};
 
 use schemars::JsonSchema;
-use sealane_core::{
-    domain::{ModelKind, OnMismatch, OnVersionMismatch, ProcessingScope, Sku, UpstreamStream},
-    router::Thresholds,
-};
+use sealane_core::domain::{ModelKind, OnMismatch, OnVersionMismatch, ProcessingScope, Sku, UpstreamStream};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -22,7 +21,7 @@ use crate::{azure::OutputCap, identity::Audience};
 #[schemars(title = "sealane.yaml")]
 pub(super) struct File {
     /// IP address and port to listen on. Without `callers` it must be a loopback address. Default 127.0.0.1:50051.
-    #[serde(default = "default_listen")]
+    #[serde(default = "defaults::listen")]
     pub(super) listen: Setting<SocketAddr>,
     /// Azure OpenAI resources: endpoint and credentials, each in one region.
     pub(super) resources: Vec<Resource>,
@@ -41,7 +40,7 @@ pub(super) struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) tls: Option<Tls>,
     /// Who may see `RegionService`: `nobody`, `operators`, `callers` or `anyone`. Default callers.
-    #[serde(default = "callers")]
+    #[serde(default = "defaults::callers")]
     pub(super) region_status: Setting<Audience>,
     /// Sizes, deadlines and counts.
     #[serde(default)]
@@ -61,7 +60,7 @@ pub(super) struct File {
     /// What follows when Azure's answers contradict this file (another region, another deployment, a spillover that is
     /// not declared): `alarm`, or `quarantine`, which also takes the target out of its routes until an operator releases
     /// it or the service starts anew. Default alarm.
-    #[serde(default = "alarm")]
+    #[serde(default = "defaults::alarm")]
     pub(super) on_region_mismatch: Setting<OnMismatch>,
     /// The audit journal. Default: none is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,7 +76,7 @@ pub(super) struct File {
     pub(super) ops: Ops,
     /// Who may use gRPC reflection, with which grpcurl lists and describes: `nobody`, `operators`, `callers` or `anyone`.
     /// Default anyone.
-    #[serde(default = "anyone")]
+    #[serde(default = "defaults::anyone")]
     pub(super) reflection: Setting<Audience>,
     /// Pictures in requests.
     #[serde(default)]
@@ -107,19 +106,19 @@ pub(super) struct Resource {
     pub(super) chat: OperationPath,
     /// Field that carries the longest answer: `max_completion_tokens`, or `max_tokens` for compatible servers that know
     /// only that. Default max_completion_tokens.
-    #[serde(default = "max_completion_tokens")]
+    #[serde(default = "defaults::max_completion_tokens")]
     pub(super) output_cap: Setting<OutputCap>,
     /// Addresses of embeddings.
     #[serde(default)]
     pub(super) embeddings: OperationPath,
     /// Permits an `http:` endpoint that is not on loopback: keys and prompts then travel in the clear. Default false.
-    #[serde(default = "no")]
+    #[serde(default = "defaults::no")]
     pub(super) allow_insecure: Setting<bool>,
     /// The same as the key of this name at the top, for this resource. Default: as there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) on_region_mismatch: Option<Setting<OnMismatch>>,
     /// Limit for DNS, TCP and TLS together. Default 2s.
-    #[serde(default = "default_connect_timeout")]
+    #[serde(default = "defaults::connect_timeout")]
     pub(super) connect_timeout: Setting<Duration>,
 }
 
@@ -159,14 +158,14 @@ pub(super) struct Model {
     /// The name that callers use.
     pub(super) name: Setting<String>,
     /// `chat` or `embedding`. Default chat.
-    #[serde(default = "chat")]
+    #[serde(default = "defaults::chat")]
     pub(super) kind: Setting<ModelKind>,
     /// The model thinks in silence before it speaks, so it gets longer limits. Default false.
-    #[serde(default = "no")]
+    #[serde(default = "defaults::no")]
     pub(super) reasoning: Setting<bool>,
     /// `auto`: whole answers are streamed from Azure and assembled here, so that trouble is seen at once; `never`:
     /// Azure's unary form. Default auto.
-    #[serde(default = "auto")]
+    #[serde(default = "defaults::auto")]
     pub(super) upstream_stream: Setting<UpstreamStream>,
     /// Chat models only: the model version that its deployments serve, as Azure writes it, such as `2024-11-20`. Azure
     /// upgrades deployments by itself; answers that state another version raise an alarm. Default: any.
@@ -174,11 +173,11 @@ pub(super) struct Model {
     pub(super) version: Option<Setting<String>>,
     /// What an answer of another version than `version` means: `alarm`, or `fail`, and the next target is tried.
     /// Default alarm.
-    #[serde(default = "version_alarm")]
+    #[serde(default = "defaults::version_alarm")]
     pub(super) on_version_mismatch: Setting<OnVersionMismatch>,
     /// Chat models only: the model takes pictures, which `sealane parity` then tries. Requests with pictures are passed on
     /// either way. Default false.
-    #[serde(default = "no")]
+    #[serde(default = "defaults::no")]
     pub(super) vision: Setting<bool>,
     /// Names of further Azure parameters that requests may pass in `extra_params`, such as `store`, with which Azure
     /// keeps prompt and answer. Default none.
@@ -255,7 +254,7 @@ pub(super) struct PolicyEntry {
     #[serde(default)]
     pub(super) boundaries: Vec<Setting<String>>,
     /// Widest processing scope: `regional`, `data_zone` or `global`. Default regional.
-    #[serde(default = "regional")]
+    #[serde(default = "defaults::regional")]
     pub(super) max_scope: Setting<ProcessingScope>,
     /// Classes of data that calls may declare in `routing.data_class`. Default: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -264,7 +263,7 @@ pub(super) struct PolicyEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) require_data_class: Option<Setting<bool>>,
     /// Where there is a journal (`audit`): refuse calls while it cannot record them. Default true.
-    #[serde(default = "yes")]
+    #[serde(default = "defaults::yes")]
     pub(super) audit_required: Setting<bool>,
 }
 
@@ -286,7 +285,7 @@ pub(super) struct CallerEntry {
     /// Name of the policy that binds its data; `unrestricted` is built in.
     pub(super) policy: Setting<String>,
     /// May take targets out of service, put them back and order validations. Default false.
-    #[serde(default = "no")]
+    #[serde(default = "defaults::no")]
     pub(super) operator: Setting<bool>,
     /// Names of models that it may use. Default: every one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -470,130 +469,5 @@ impl File {
             caller.token.iter_mut().chain(&mut caller.tokens).for_each(SecretRef::redact);
         }
         self.tls.iter_mut().for_each(Tls::redact);
-    }
-}
-
-fn default_listen() -> Setting<SocketAddr> {
-    SocketAddr::from(([127, 0, 0, 1], 50051)).into()
-}
-
-fn default_connect_timeout() -> Setting<Duration> {
-    Duration::from_secs(2).into()
-}
-
-fn callers() -> Setting<Audience> {
-    Audience::Callers.into()
-}
-
-fn anyone() -> Setting<Audience> {
-    Audience::Anyone.into()
-}
-
-fn yes() -> Setting<bool> {
-    true.into()
-}
-
-fn no() -> Setting<bool> {
-    false.into()
-}
-
-fn chat() -> Setting<ModelKind> {
-    ModelKind::Chat.into()
-}
-
-fn auto() -> Setting<UpstreamStream> {
-    UpstreamStream::Auto.into()
-}
-
-fn version_alarm() -> Setting<OnVersionMismatch> {
-    OnVersionMismatch::Alarm.into()
-}
-
-fn regional() -> Setting<ProcessingScope> {
-    ProcessingScope::Regional.into()
-}
-
-fn max_completion_tokens() -> Setting<OutputCap> {
-    OutputCap::MaxCompletionTokens.into()
-}
-
-fn alarm() -> Setting<OnMismatch> {
-    OnMismatch::Alarm.into()
-}
-
-impl Default for OperationPath {
-    fn default() -> Self {
-        Self { path: PathFamily::Dated.into(), api_version: None }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_request_bytes: Bytes(16 << 20).into(),
-            // What a gRPC client takes by default, less room for the message around the content.
-            max_response_bytes: Bytes((4 << 20) - (64 << 10)).into(),
-            longest_response_bytes: Bytes(64 << 20).into(),
-            default_deadline: Duration::from_secs(60).into(),
-            max_deadline: Duration::from_secs(600).into(),
-            stream_default_deadline: Duration::from_secs(600).into(),
-            stream_max_deadline: Duration::from_secs(3600).into(),
-            max_concurrent_streams: 256.into(),
-        }
-    }
-}
-
-impl Default for Failover {
-    fn default() -> Self {
-        let defaults = Thresholds::default();
-        Self {
-            first_content: defaults.first_content_floor.into(),
-            first_content_per_4000_tokens: defaults.first_content_per_4000_tokens.into(),
-            first_content_reasoning: defaults.first_content_reasoning.into(),
-            unary_reply: defaults.unary_reply.into(),
-            stall: defaults.stall.into(),
-            stall_reasoning: defaults.stall_reasoning.into(),
-            attempt_share_percent: defaults.attempt_share_percent.into(),
-            cooling_shortest: defaults.cooling.0.into(),
-            cooling_longest: defaults.cooling.1.into(),
-            longest_wait: defaults.longest_wait.into(),
-            retries: defaults.retries.into(),
-            retry_budget_percent: defaults.retry_budget_percent.into(),
-            retry_pause: defaults.retry_pause.into(),
-            concurrency: defaults.concurrency.into(),
-            pace: defaults.pacing.enabled.into(),
-            spill_after: defaults.pacing.interactive.into(),
-            spill_bulk_after: defaults.pacing.bulk.into(),
-            suspicious_failures: defaults.detection.consecutive.into(),
-            suspicious_silence: defaults.detection.silence.0.into(),
-            hedge: defaults.hedging.enabled.into(),
-            hedge_delay: defaults.hedging.delay.into(),
-            hold: defaults.recovery.hold.0.into(),
-            hold_longest: defaults.recovery.hold.1.into(),
-            return_step: defaults.recovery.step.into(),
-            return_test_interval: defaults.testing.return_interval.into(),
-            standby_test_interval: defaults.testing.deep_interval.into(),
-            test_tokens_per_day: u32::try_from(defaults.testing.tokens_per_day).unwrap_or(u32::MAX).into(),
-            embedding_comparison_interval: defaults.testing.comparison_interval.into(),
-            pin_idle: defaults.affinity.idle.into(),
-        }
-    }
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { delay: Duration::from_secs(5).into(), grace: Duration::from_secs(120).into() }
-    }
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self { otlp_endpoint: None, otlp_metrics: yes(), service_name: None }
-    }
-}
-
-impl Default for Images {
-    fn default() -> Self {
-        Self { allow_uri: no() }
     }
 }
