@@ -78,8 +78,9 @@ fn an_answer_may_take_as_long_as_its_caller_allows_while_it_flows() {
 
 #[test]
 fn a_model_that_is_slow_by_habit_gets_the_time_it_needs_and_a_long_prompt_more() {
-    for (habit, tokens, limit) in [(None, 0, 10.0), (None, 8000, 12.0), (Some(5), 0, 20.0), (Some(5), 4000, 21.0)] {
+    for (habit, tokens, limit) in [(None, 0, 10.0), (None, 8000, 16.0), (Some(5), 0, 20.0), (Some(5), 4000, 23.0)] {
         let mut router = plain(2);
+        router.thresholds.first_content_per_4000_tokens = secs(3);
         if let Some(seconds) = habit {
             (0..100).for_each(|_| router.health[0].baseline.learn(secs(seconds), at(0)));
         }

@@ -126,15 +126,19 @@ fn a_call_waits_a_moment_for_one_of_those_places_and_is_then_told() {
 #[test]
 fn a_good_target_that_is_needed_serves_though_its_hold_has_not_ended() {
     let swc = Policy { name: "swc".into(), regions: vec!["swc".into()], ..Policy::unrestricted() };
-    for (targets, policy, standing) in [
-        (1, Policy::unrestricted(), "serving"),
-        (2, Policy::unrestricted(), "out"),
-        (2, swc, "out"), // where it is all that is permitted it is used at any standing
+    for (targets, policy, drained, standing) in [
+        (1, Policy::unrestricted(), false, "serving"),
+        (1, Policy::unrestricted(), true, "out"),
+        (2, Policy::unrestricted(), false, "out"),
+        (2, swc, false, "out"), // where it is all that is permitted it is used at any standing
     ] {
         let mut router = plain(targets).serving_policies(vec![Arc::new(policy)]);
         out(&mut router, 0, 3);
+        if drained {
+            drain(&mut router, "swc", at(99));
+        }
         router.due(at(1));
-        assert_eq!(router.health[0].machine.standing().as_str(), standing, "{targets} targets");
+        assert_eq!(router.health[0].machine.standing().as_str(), standing, "{targets} targets, drained: {drained}");
     }
 }
 
@@ -249,6 +253,9 @@ fn a_sole_permitted_target_is_used_at_any_standing_up_to_its_room() {
     let choices = occupy(&mut router, 7, &only);
     assert_eq!(choices[..6], ["swc route"; 6]);
     assert_eq!(choices[6], "wait", "for room");
+    let mut waiting = call_with(&router, only.clone(), at(0));
+    router.choose(&mut waiting, at(0));
+    assert_eq!(tell(&router.choose(&mut waiting, at(6))), "Overloaded", "and not for its health");
     drain(&mut router, "swc", at(99));
     assert_eq!(chosen(&mut router, only, at(0)), "Drained", "an operator's word is obeyed");
 }

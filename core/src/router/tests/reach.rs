@@ -70,6 +70,19 @@ fn nothing_reachable_is_our_own_fault_and_one_resource_alone_is_not() {
 }
 
 #[test]
+fn that_nothing_is_reachable_is_noticed_once() {
+    let mut router = plain(2);
+    router.due(at(1));
+    (0..2).for_each(|target| router.contacted(target, &Failure::without_response(REFUSED), at(1), at(1)));
+    let before = router.revision();
+    let mut revision_at = |second| {
+        router.due(at(second));
+        router.revision() - before
+    };
+    assert_eq!([2, 3].map(&mut revision_at), [1, 1], "those who watch are told, once");
+}
+
+#[test]
 fn what_was_unreachable_long_ago_says_nothing_of_now() {
     for (later, own_fault) in [(10, true), (11, false)] {
         let mut router = plain(2);
