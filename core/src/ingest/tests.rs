@@ -202,10 +202,12 @@ fn a_window_has_room_for_so_many_bytes_until_they_are_answered() {
     let mut window = window();
     window.take(&id("a"), 99).unwrap();
     assert!(window.has_room());
-    window.take(&id("b"), 1000).unwrap();
-    assert!(!window.has_room());
-    window.answer([&id("b")], 1000, 0);
+    window.take(&id("b"), 1).unwrap();
+    assert!(!window.has_room(), "the limit itself is full");
+    window.answer([&id("b")], 1, 0);
     assert!(window.has_room(), "a text that is answered is no longer needed");
+    window.take(&id("c"), 1000).unwrap();
+    assert!(!window.has_room(), "one may end above the limit");
 }
 
 #[test]
@@ -282,6 +284,10 @@ fn the_pace_does_not_grow_while_batches_take_longer_than_usual() {
     assert_eq!(pace.at_once(), 4);
     pace.served(at(9000), at(9500), 5000, false);
     assert_eq!(pace.at_once(), 5, "it took as long for its length as others");
+    let mut pace = super::tests::pace();
+    serve(&mut pace, 3, 0, 100);
+    serve(&mut pace, 1, 1000, 200);
+    assert_eq!(pace.at_once(), 5, "up to twice as long is as usual");
 }
 
 #[test]

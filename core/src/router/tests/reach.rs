@@ -72,6 +72,8 @@ fn what_was_unreachable_long_ago_says_nothing_of_now() {
     assert!(!router.is_own_fault(at(1)));
     router.contacted(1, &Failure::without_response(FailureKind::Reset), at(1), at(1));
     assert!(router.is_own_fault(at(1)));
+    router.answered(1, at(1));
+    assert!(!router.is_own_fault(at(1)), "an answer of the same moment refutes it");
 }
 
 #[test]
