@@ -341,6 +341,16 @@ mod tests {
     fn the_role_chunk_and_the_empty_first_event_are_not_content() {
         assert!(!ChatEvent::Delta(Delta::default()).is_content());
         assert!(!ChatEvent::PromptFilter(vec![]).is_content());
+        assert!(!ChatEvent::Usage(Usage::default()).is_content());
+        let finish =
+            ChatEvent::Finish { choice: 0, reason: FinishReason::Stop, filter: ContentFilterResults::default() };
+        assert!(finish.is_content());
+        assert!(ChatEvent::Delta(Delta { refusal: "a".into(), ..Delta::default() }).is_content());
+        assert!(
+            ChatEvent::Delta(Delta { tool_calls: vec![ToolCallDelta::default()], ..Delta::default() }).is_content()
+        );
+        let cited = Delta { url_citations: vec![UrlCitation::default()], ..Delta::default() };
+        assert!(ChatEvent::Delta(cited).is_content());
         assert!(ChatEvent::Delta(Delta { text: "a".into(), ..Delta::default() }).is_content());
     }
 }

@@ -49,6 +49,10 @@ fn nothing_reachable_is_our_own_fault_and_one_resource_alone_is_not() {
     assert_eq!(router.health[0].cause, Some(Cause::OwnFault));
     let alarms = router.snapshot(at(5)).alarms;
     assert!(matches!(alarms[..], [Alarm::CutOff { .. }]), "{alarms:?}");
+    let revision = router.revision();
+    router.answered(1, at(6));
+    router.answered(1, at(6));
+    assert_eq!(router.revision(), revision + 1, "those who watch are told once");
     serve_live(&mut router, 1, at(6));
     assert_eq!(router.snapshot(at(6)).alarms, [], "something answers");
     let mut alone = prompt(vec![target(0)]);
@@ -101,6 +105,23 @@ fn a_response_head_is_an_answer_before_there_is_any_content() {
     assert!(router.is_own_fault(at(3)));
     router.head_seen(ticket, Quota::default(), at(3));
     assert!(!router.is_own_fault(at(3)));
+}
+
+#[test]
+fn those_who_watch_are_told_once_that_a_freeze_begins_and_once_that_it_ends() {
+    let mut router = plain(2);
+    let mut told = router.revision();
+    for (second, freezes, news) in
+        [(0, false, false), (0, true, true), (1, true, false), (5, false, false), (6, false, true), (7, false, false)]
+    {
+        if freezes {
+            router.freeze(at(second));
+        } else {
+            router.thaw(at(second));
+        }
+        told += u64::from(news);
+        assert_eq!(router.revision(), told, "at {second} s");
+    }
 }
 
 #[test]

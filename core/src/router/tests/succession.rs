@@ -35,9 +35,11 @@ fn what_stays_keeps_its_health_and_its_calls_wherever_it_stands_now() {
     let (mut call, ticket, region) = begin(&mut router);
     assert_eq!(region, "swc");
     suspect(&mut router, 0, at(0));
+    let revision = router.revision();
     // A new primary, the old one behind it, the old standby gone.
     reconfigure(&mut router, vec![Target { id: TargetId(0), ..target(2) }, Target { id: TargetId(1), ..target(0) }]);
     assert_eq!(shown(&router), ["swc 2", "frc 1"]);
+    assert!(router.revision() > revision, "those who watch are told");
     let swc = |router: &Router| router.snapshot(at(0)).targets[0].clone();
     assert_eq!((swc(&router).standing, swc(&router).in_flight), (Standing::Suspected, 1));
     router.observe(&mut call, ticket, &served(), at(1));
