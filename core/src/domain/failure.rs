@@ -289,11 +289,4 @@ mod tests {
         }
         assert_eq!(Failure::without_response(ServerError).with_status(), "server_error");
     }
-
-    #[test]
-    fn only_what_never_left_is_certainly_not_billed() {
-        let billed = |kind| Failure::without_response(kind).maybe_billed;
-        assert!(!billed(FailureKind::Connect(ConnectFailure::Refused)));
-        assert!(billed(FailureKind::Reset) && billed(FailureKind::Silence(Silence::Total)));
-    }
 }

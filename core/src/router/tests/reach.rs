@@ -125,6 +125,26 @@ fn those_who_watch_are_told_once_that_a_freeze_begins_and_once_that_it_ends() {
 }
 
 #[test]
+fn failures_before_and_during_a_freeze_do_not_count_after_it() {
+    for (freezes_at, expected) in [(None, Standing::Suspected), (Some(4), Standing::Serving)] {
+        let mut router = plain(2);
+        for second in 1..=10 {
+            router.thaw(at(second));
+            if freezes_at == Some(second) {
+                router.freeze(at(second));
+            }
+            // Five in a row would be suspicious: one comes before the freeze, three while it lasts, one after it.
+            if second % 2 == 0 {
+                let mut call = Call::new(terms(&router, at(second + 30)), at(second));
+                let Decision::Try { ticket, .. } = router.choose(&mut call, at(second)) else { panic!() };
+                router.observe(&mut call, ticket, &failed(FailureKind::ServerError), at(second));
+            }
+        }
+        assert_eq!(router.health[0].machine.standing(), expected, "{freezes_at:?}");
+    }
+}
+
+#[test]
 fn a_frozen_process_forgets_what_it_saw_and_blames_nobody() {
     let mut router = prompt(vec![target(0), target(1)]);
     router.due(at(0));
