@@ -107,6 +107,8 @@ fn what_goes_again_goes_first_and_as_it_is() {
 #[test]
 fn what_was_too_large_as_a_whole_makes_later_batches_smaller() {
     let mut queue = queue(&[160, 160, 160, 160]);
+    queue.was_too_large(120);
+    assert_eq!(queue.limits().tokens, 60, "half of it");
     queue.was_too_large(100);
     assert_eq!(queue.limits().tokens, 50);
     assert_eq!(leaving(&mut queue, at(0), false), ["0", "1", "2", "3"]);
