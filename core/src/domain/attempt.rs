@@ -114,3 +114,67 @@ impl AttemptRecord {
         self.result != Some(AttemptResult::NotSent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Claims, ModelKind, ProcessingScope, Sku, TargetId, UpstreamStream};
+
+    fn record(result: Option<AttemptResult>, evidence: Evidence) -> AttemptRecord {
+        let target = Target {
+            id: TargetId(0),
+            model: "gpt-4o".into(),
+            kind: ModelKind::Chat,
+            resource: "swc".into(),
+            resource_index: 0,
+            region: "swedencentral".into(),
+            boundary: None,
+            deployment: "chat".into(),
+            sku: Sku::Standard,
+            scope: ProcessingScope::Regional,
+            reasoning: false,
+            upstream_stream: UpstreamStream::Auto,
+            version: None,
+            embedding_space: None,
+            claims: Claims::default(),
+        };
+        AttemptRecord {
+            number: 1,
+            target: Arc::new(target),
+            reason: AttemptReason::Route,
+            start_offset: Duration::ZERO,
+            duration: Duration::ZERO,
+            result,
+            evidence,
+        }
+    }
+
+    #[test]
+    fn something_may_have_left_unless_the_service_itself_refused() {
+        let failed = AttemptResult::Failed { kind: FailureKind::ServerError, maybe_billed: true };
+        for (result, sent) in [
+            (None, true),
+            (Some(AttemptResult::Served), true),
+            (Some(failed), true),
+            (Some(AttemptResult::Cancelled), true),
+            (Some(AttemptResult::NotSent), false),
+        ] {
+            assert_eq!(record(result.clone(), Evidence::default()).was_sent(), sent, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn what_azure_said_is_held_against_the_target_of_the_attempt() {
+        for (reported, mismatch) in [("Sweden Central", false), ("East US", true)] {
+            let evidence = Evidence { reported_region: Some(reported.into()), ..Evidence::default() };
+            assert_eq!(record(None, evidence).mismatch().is_some(), mismatch, "{reported}");
+        }
+    }
+
+    #[test]
+    fn reasons_have_words() {
+        use AttemptReason::*;
+        let words = [Route, Pin, Rescue, Spill, Retry, Hedge, Restart, Return].map(AttemptReason::as_str);
+        assert_eq!(words, ["route", "pin", "rescue", "spill", "retry", "hedge", "restart", "return"]);
+    }
+}

@@ -259,3 +259,34 @@ impl FailureKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_with_the_status_that_its_word_leaves_open() {
+        use FailureKind::*;
+        for (kind, status, told) in [
+            (Unavailable, 502, "unavailable (HTTP 502)"),
+            (Unavailable, 503, "unavailable (HTTP 503)"),
+            (Unavailable, 504, "unavailable (HTTP 504)"),
+            (ServerError, 500, "server_error (HTTP 500)"),
+            (ServerError, 529, "server_error"),
+            (RequestTimeout, 408, "request_timeout (HTTP 408)"),
+            (Conflict, 409, "conflict (HTTP 409)"),
+            (FailedDependency, 424, "failed_dependency (HTTP 424)"),
+            (Unauthorized, 401, "unauthorized (HTTP 401)"),
+            (Forbidden, 403, "forbidden (HTTP 403)"),
+            (DeploymentNotFound, 404, "deployment_not_found (HTTP 404)"),
+            (PathNotFound, 404, "path_not_found (HTTP 404)"),
+            (Truncated, 200, "truncated"),
+        ] {
+            let evidence = Box::new(Evidence { http_status: Some(status), ..Evidence::default() });
+            let failure = Failure { evidence, ..Failure::without_response(kind) };
+            assert_eq!(failure.with_status(), told);
+            assert_eq!(failure.class(), failure.kind.class());
+        }
+        assert_eq!(Failure::without_response(ServerError).with_status(), "server_error");
+    }
+}

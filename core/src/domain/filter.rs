@@ -155,7 +155,13 @@ mod tests {
 
     #[test]
     fn grounds_of_all_pieces_are_kept_once() {
-        let detail = |id: &str, filtered| FilterDetail { id: id.into(), filtered, ..FilterDetail::default() };
+        let detail = |id: &str, found| FilterDetail {
+            id: id.into(),
+            filtered: found,
+            detected: found,
+            redacted: found,
+            ..FilterDetail::default()
+        };
         let passage = |start_offset| FilterDetail { start_offset, end_offset: 9, ..FilterDetail::default() };
         let results = |uri: Option<&str>, details: &[FilterDetail]| {
             let citation = uri.map(|uri| CodeCitation { uri: uri.into(), license: "MIT".into() });
@@ -166,7 +172,8 @@ mod tests {
         let mut whole = ContentFilterResults { verdicts: vec![verdict(false, None, None)], unfiltered: false };
         whole.merge(results(None, &[detail("list", false), passage(1)]));
         whole.merge(results(Some("first"), &[detail("list", true), passage(2)]));
-        whole.merge(results(Some("second"), &[passage(1)]));
+        whole.merge(results(Some("second"), &[passage(1), detail("list", true)]));
+        whole.merge(results(None, &[detail("list", false)]));
         whole.merge(ContentFilterResults { verdicts: vec![verdict(false, None, None)], unfiltered: false });
         assert_eq!(whole, results(Some("first"), &[detail("list", true), passage(1), passage(2)]));
     }

@@ -313,6 +313,24 @@ mod tests {
     }
 
     #[test]
+    fn usages_add_up_field_by_field_and_stay_at_the_most() {
+        let usage = |[input, output, total, cached, reasoning, accepted, rejected]: [u64; 7]| Usage {
+            input_tokens: input,
+            output_tokens: output,
+            total_tokens: total,
+            cached_input_tokens: cached,
+            reasoning_output_tokens: reasoning,
+            accepted_prediction_tokens: accepted,
+            rejected_prediction_tokens: rejected,
+        };
+        let mut sum = usage([1, 2, 3, 4, 5, 6, 7]);
+        sum += usage([10, 20, 30, 40, 50, 60, 70]);
+        assert_eq!(sum, usage([11, 22, 33, 44, 55, 66, 77]));
+        sum += usage([u64::MAX; 7]);
+        assert_eq!(sum, usage([u64::MAX; 7]));
+    }
+
+    #[test]
     fn ends_are_told_in_azures_words() {
         use FinishReason::*;
         let words = [Stop, Length, ToolCalls, ContentFilter, Other].map(FinishReason::as_str);
@@ -323,6 +341,16 @@ mod tests {
     fn the_role_chunk_and_the_empty_first_event_are_not_content() {
         assert!(!ChatEvent::Delta(Delta::default()).is_content());
         assert!(!ChatEvent::PromptFilter(vec![]).is_content());
+        assert!(!ChatEvent::Usage(Usage::default()).is_content());
+        let finish =
+            ChatEvent::Finish { choice: 0, reason: FinishReason::Stop, filter: ContentFilterResults::default() };
+        assert!(finish.is_content());
+        assert!(ChatEvent::Delta(Delta { refusal: "a".into(), ..Delta::default() }).is_content());
+        assert!(
+            ChatEvent::Delta(Delta { tool_calls: vec![ToolCallDelta::default()], ..Delta::default() }).is_content()
+        );
+        let cited = Delta { url_citations: vec![UrlCitation::default()], ..Delta::default() };
+        assert!(ChatEvent::Delta(cited).is_content());
         assert!(ChatEvent::Delta(Delta { text: "a".into(), ..Delta::default() }).is_content());
     }
 }

@@ -392,6 +392,23 @@ mod tests {
     }
 
     #[test]
+    fn a_data_class_is_short_and_printable() {
+        let (longest, longer) = ("x".repeat(64), "x".repeat(65));
+        for (name, fits) in [
+            ("", false),
+            ("s", true),
+            ("secret, EU only ~", true),
+            (&*longest, true),
+            (&*longer, false),
+            ("two\nlines", false),
+            ("del\x7f", false),
+            ("geheimnisträger", false),
+        ] {
+            assert_eq!(is_data_class(name), fits, "{name:?}");
+        }
+    }
+
+    #[test]
     fn one_choice_is_expected_unless_more_are_asked_for() {
         let expected = |choice_count| ChatRequest { choice_count, ..ChatRequest::default() }.expected_choices();
         assert_eq!([None, Some(1), Some(3)].map(expected), [1, 1, 3]);

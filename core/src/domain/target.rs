@@ -221,6 +221,13 @@ mod tests {
     }
 
     #[test]
+    fn scopes_and_what_they_rest_on_have_words() {
+        use ProcessingScope::{DataZone, Global, Regional};
+        assert_eq!([Regional, DataZone, Global].map(ProcessingScope::as_str), ["regional", "data_zone", "global"]);
+        assert_eq!([ScopeEvidence::Declared, ScopeEvidence::Arm].map(ScopeEvidence::as_str), ["declared", "arm"]);
+    }
+
+    #[test]
     fn reserved_throughput_is_told_by_the_deployment_type() {
         let provisioned = Sku::ALL.map(Sku::is_provisioned);
         assert_eq!(provisioned, [false, true, false, true, false, true, false]);

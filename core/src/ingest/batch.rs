@@ -44,8 +44,8 @@ impl BatchLimits {
             return Some(ItemFault::Empty);
         }
         let most = self.item_tokens.saturating_mul(CLEARLY_ABOVE);
-        // Bytes first: they are free, and never fewer than characters.
-        let too_long = estimated_tokens(text) > most && (text.chars().count() as u64).div_ceil(4) > most;
+        // Characters, not bytes: an estimate that is generous is no reason to refuse anybody.
+        let too_long = (text.chars().count() as u64).div_ceil(4) > most;
         too_long.then_some(ItemFault::TooLong)
     }
 }

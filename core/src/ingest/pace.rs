@@ -35,7 +35,7 @@ pub struct Pace {
     /// Batches since which nobody could serve.
     setbacks: u32,
     held_until: Moment,
-    /// Smoothed seconds for a thousand tokens.
+    /// Smoothed seconds for a token.
     usual: Option<f64>,
     /// Batches that left before this say nothing about the pace since.
     eased: Moment,
@@ -81,7 +81,7 @@ impl Pace {
             self.ease(left, now);
             return;
         }
-        let took = now.since(left).as_secs_f64() / (tokens.max(1) as f64 / 1000.0);
+        let took = now.since(left).as_secs_f64() / tokens.max(1) as f64;
         let usual = *self.usual.get_or_insert(took);
         self.usual = Some(usual + (took - usual) / 8.0);
         if took > usual * f64::from(self.limits.slow) {

@@ -72,6 +72,30 @@ fn the_oldest_text_says_when_a_batch_is_due() {
 }
 
 #[test]
+fn what_has_left_no_longer_fills_a_batch() {
+    let mut queue = queue(&[200, 196, 8]);
+    assert_eq!(leaving(&mut queue, at(0), true), ["0 1"]);
+    // Two tokens are left, and 98 more are a full batch.
+    queue.push(item(3, 388), at(0));
+    assert_eq!(leaving(&mut queue, at(0), true), [""; 0]);
+    queue.push(item(4, 4), at(0));
+    assert_eq!(leaving(&mut queue, at(0), true), ["2 3 4"]);
+}
+
+#[test]
+fn a_queue_is_empty_when_nothing_waits_new_or_again() {
+    let batch = || queue(&[4]).next(at(0), false).unwrap();
+    for put in [Queue::put_back, Queue::put_last, |queue: &mut Queue, _| queue.push(item(0, 4), at(0))] {
+        let mut queue = queue(&[]);
+        assert!(queue.is_empty());
+        put(&mut queue, batch());
+        assert!(!queue.is_empty());
+        assert_eq!(leaving(&mut queue, at(0), false), ["0"]);
+        assert!(queue.is_empty());
+    }
+}
+
+#[test]
 fn what_goes_again_goes_first_and_as_it_is() {
     let mut queue = queue(&[4; 6]);
     let first = queue.next(at(0), true).unwrap();
@@ -83,6 +107,8 @@ fn what_goes_again_goes_first_and_as_it_is() {
 #[test]
 fn what_was_too_large_as_a_whole_makes_later_batches_smaller() {
     let mut queue = queue(&[160, 160, 160, 160]);
+    queue.was_too_large(120);
+    assert_eq!(queue.limits().tokens, 60, "half of it");
     queue.was_too_large(100);
     assert_eq!(queue.limits().tokens, 50);
     assert_eq!(leaving(&mut queue, at(0), false), ["0", "1", "2", "3"]);
@@ -202,10 +228,12 @@ fn a_window_has_room_for_so_many_bytes_until_they_are_answered() {
     let mut window = window();
     window.take(&id("a"), 99).unwrap();
     assert!(window.has_room());
-    window.take(&id("b"), 1000).unwrap();
-    assert!(!window.has_room());
-    window.answer([&id("b")], 1000, 0);
+    window.take(&id("b"), 1).unwrap();
+    assert!(!window.has_room(), "the limit itself is full");
+    window.answer([&id("b")], 1, 0);
     assert!(window.has_room(), "a text that is answered is no longer needed");
+    window.take(&id("c"), 1000).unwrap();
+    assert!(!window.has_room(), "one may end above the limit");
 }
 
 #[test]
@@ -282,6 +310,10 @@ fn the_pace_does_not_grow_while_batches_take_longer_than_usual() {
     assert_eq!(pace.at_once(), 4);
     pace.served(at(9000), at(9500), 5000, false);
     assert_eq!(pace.at_once(), 5, "it took as long for its length as others");
+    let mut pace = super::tests::pace();
+    serve(&mut pace, 3, 0, 100);
+    serve(&mut pace, 1, 1000, 200);
+    assert_eq!(pace.at_once(), 5, "up to twice as long is as usual");
 }
 
 #[test]
@@ -312,6 +344,8 @@ fn nothing_leaves_for_a_while_after_a_batch_that_nobody_could_serve() {
     let first = pause(&mut pace, 0, 0);
     assert!((187..=313).contains(&first), "{first}");
     assert!(!pace.allows(0, at(100)) && pace.allows(0, at(400)));
+    let over = pace.held_until(at(0)).unwrap();
+    assert_eq!(pace.held_until(over), None, "its end is no part of it");
     assert_eq!(pause(&mut pace, 50, 60_000), first - 50, "one that failed beside it is the same setback");
     let second = pause(&mut pace, 1000, 0);
     assert!((375..=625).contains(&second), "{second}");
@@ -389,6 +423,22 @@ fn an_outage_makes_no_text_guilty_and_takes_no_batch_apart() {
         batch.setbacks.failed(at(now * 10), Some(at(now * 10 - 10)));
         batch.setbacks.waited(at(now * 10 + 5));
         assert_eq!(batch.clone().onward(false), Onward::Again(batch.clone()));
+    }
+}
+
+#[test]
+fn a_half_is_taken_apart_with_the_next_setback_against_it_and_not_before() {
+    let mut batch = queue(&[4; 4]).next(at(0), false).unwrap();
+    for now in [10, 20, 30] {
+        batch.setbacks.failed(at(now), Some(at(now - 1)));
+    }
+    assert_eq!((batch.setbacks.count, batch.setbacks.against), (3, 2));
+    let Onward::Apart(half, _) = batch.onward(false) else { panic!() };
+    assert_eq!((half.setbacks.count, half.setbacks.against), (1, 1));
+    for (proof, apart) in [(None, false), (Some(at(39)), true)] {
+        let mut half = half.clone();
+        half.setbacks.failed(at(40), proof);
+        assert_eq!(matches!(half.onward(false), Onward::Apart(..)), apart, "{proof:?}");
     }
 }
 

@@ -80,6 +80,8 @@ fn a_refusal_says_why() {
             Refusal::PolicyScope { needs: Global, permits: Regional },
             "computes global, the policy permits at most regional",
         ),
+        (Refusal::PolicyRemoved, "the call's policy is no longer configured"),
+        (Refusal::Removed, "no longer configured"),
         (Refusal::RequestRegion, "not among the request's allowed_regions"),
         (Refusal::RequestBoundary, "outside the request's data_boundary"),
         (

@@ -185,6 +185,19 @@ mod tests {
     }
 
     #[test]
+    fn pins_are_counted_where_they_are_now() {
+        let (mut affinity, regions) = (affinity(10), ["swc", "weu"].map(Arc::<str>::from));
+        let mut told = vec![];
+        for (id, region, now) in [(1, 0, 0), (2, 0, 0), (1, 1, 1), (1, 1, 2), (3, 1, 2), (2, 0, 5000)] {
+            affinity.keep(workflow(id), &regions[region], at(now));
+            told.push((affinity.pinned_to("swc"), affinity.pinned_to("weu")));
+        }
+        assert_eq!(told, [(1, 0), (2, 0), (1, 1), (1, 1), (1, 2), (1, 2)]);
+        affinity.sweep(at(5000));
+        assert_eq!((affinity.pinned_to("swc"), affinity.pinned_to("weu")), (1, 0));
+    }
+
+    #[test]
     fn no_more_pins_go_than_must() {
         let swc = Arc::from("swc");
         let mut even = affinity(32);

@@ -40,7 +40,7 @@ impl Baseline {
         self.weights[Self::bucket(latency)] += 1.0;
         self.total += 1.0;
         self.samples = self.samples.saturating_add(1);
-        if self.samples == Self::FEWEST || (self.samples > Self::FEWEST && self.samples.is_multiple_of(16)) {
+        if self.samples >= Self::FEWEST && (self.known.is_none() || self.samples.is_multiple_of(16)) {
             self.known = Some(Quantiles { median: self.quantile(0.5), p95: self.quantile(0.95) });
         }
     }

@@ -280,6 +280,46 @@ mod tests {
     }
 
     #[test]
+    fn a_suspicion_has_a_word_and_a_sentence() {
+        let span = Duration::from_millis(2510);
+        for (suspicion, word, sentence) in [
+            (
+                Suspicion::Consecutive { failures: 5, last: "unavailable" },
+                "consecutive",
+                "5 failures in a row, the last: unavailable",
+            ),
+            (
+                Suspicion::Ratio { failed: 6, attempts: 10, window: span },
+                "ratio",
+                "6 of 10 attempts failed within 2.5 s",
+            ),
+            (
+                Suspicion::Silence { attempts: 5, silent: span },
+                "silence",
+                "5 attempts without content for more than 2.5 s",
+            ),
+            (
+                Suspicion::Slow { slow: 11, of: 20, limit: span },
+                "slow",
+                "11 of 20 first contents took longer than 2.5 s",
+            ),
+            (
+                Suspicion::Unexpected { failures: 3, last: "forbidden" },
+                "unexpected",
+                "3 unexpected errors, the last: forbidden",
+            ),
+            (
+                Suspicion::Inconsistent { failures: 6, changes: 8 },
+                "inconsistent",
+                "6 failures and 8 changes of mind among the last 20 attempts",
+            ),
+            (Suspicion::Idle { failures: 3, last: "dns" }, "idle", "3 test calls in a row failed without traffic: dns"),
+        ] {
+            assert_eq!((suspicion.as_str(), suspicion.to_string().as_str()), (word, sentence));
+        }
+    }
+
+    #[test]
     fn what_an_earlier_process_left_is_told_in_its_words_once() {
         let restored = |cause: Option<&str>| Cause::Restored { cause: cause.map(Into::into) };
         assert_eq!(restored(Some("it was slow")).to_string(), "it was slow (before a restart)");

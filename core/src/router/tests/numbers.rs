@@ -11,7 +11,7 @@ fn refused(change: impl Fn(&mut Thresholds)) -> Option<&'static str> {
 #[test]
 fn a_span_of_less_than_a_millisecond_is_refused_by_name() {
     type Span = fn(&mut Thresholds) -> &mut Duration;
-    let spans: [(&str, Span); 28] = [
+    let spans: [(&str, Span); 29] = [
         ("first_content_floor", |it| &mut it.first_content_floor),
         ("first_content_reasoning", |it| &mut it.first_content_reasoning),
         ("unary_reply", |it| &mut it.unary_reply),
@@ -33,6 +33,7 @@ fn a_span_of_less_than_a_millisecond_is_refused_by_name() {
         ("recovery.hold", |it| &mut it.recovery.hold.0),
         ("recovery.step", |it| &mut it.recovery.step),
         ("recovery.level_span", |it| &mut it.recovery.level_span),
+        ("testing.comparison_interval", |it| &mut it.testing.comparison_interval),
         ("testing.cheap_interval", |it| &mut it.testing.cheap_interval),
         ("testing.deep_interval", |it| &mut it.testing.deep_interval),
         ("testing.return_interval", |it| &mut it.testing.return_interval),

@@ -62,6 +62,10 @@ fn nothing_reachable_is_our_own_fault_and_one_resource_alone_is_not() {
     assert_eq!(router.health[0].cause, Some(Cause::OwnFault));
     let alarms = router.snapshot(at(5)).alarms;
     assert!(matches!(alarms[..], [Alarm::CutOff { .. }]), "{alarms:?}");
+    let revision = router.revision();
+    router.answered(1, at(6));
+    router.answered(1, at(6));
+    assert_eq!(router.revision(), revision + 1, "those who watch are told once");
     serve_live(&mut router, 1, at(6));
     assert_eq!(router.snapshot(at(6)).alarms, [], "something answers");
     let mut alone = prompt(vec![target(0)]);
@@ -98,6 +102,8 @@ fn what_was_unreachable_long_ago_says_nothing_of_now() {
     assert!(!router.is_own_fault(at(1)));
     router.contacted(1, &Failure::without_response(FailureKind::Reset), at(1), at(1));
     assert!(router.is_own_fault(at(1)));
+    router.answered(1, at(1));
+    assert!(!router.is_own_fault(at(1)), "an answer of the same moment refutes it");
 }
 
 #[test]
@@ -125,6 +131,43 @@ fn a_response_head_is_an_answer_before_there_is_any_content() {
     assert!(router.is_own_fault(at(3)));
     router.head_seen(ticket, Quota::default(), at(3));
     assert!(!router.is_own_fault(at(3)));
+}
+
+#[test]
+fn those_who_watch_are_told_once_that_a_freeze_begins_and_once_that_it_ends() {
+    let mut router = plain(2);
+    let mut told = router.revision();
+    for (second, freezes, news) in
+        [(0, false, false), (0, true, true), (1, true, false), (5, false, false), (6, false, true), (7, false, false)]
+    {
+        if freezes {
+            router.freeze(at(second));
+        } else {
+            router.thaw(at(second));
+        }
+        told += u64::from(news);
+        assert_eq!(router.revision(), told, "at {second} s");
+    }
+}
+
+#[test]
+fn failures_before_and_during_a_freeze_do_not_count_after_it() {
+    for (freezes_at, expected) in [(None, Standing::Suspected), (Some(4), Standing::Serving)] {
+        let mut router = plain(2);
+        for second in 1..=10 {
+            router.thaw(at(second));
+            if freezes_at == Some(second) {
+                router.freeze(at(second));
+            }
+            // Five in a row would be suspicious: one comes before the freeze, three while it lasts, one after it.
+            if second % 2 == 0 {
+                let mut call = Call::new(terms(&router, at(second + 30)), at(second));
+                let Decision::Try { ticket, .. } = router.choose(&mut call, at(second)) else { panic!() };
+                router.observe(&mut call, ticket, &failed(FailureKind::ServerError), at(second));
+            }
+        }
+        assert_eq!(router.health[0].machine.standing(), expected, "{freezes_at:?}");
+    }
 }
 
 #[test]

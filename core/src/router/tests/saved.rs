@@ -40,10 +40,18 @@ fn standings_survive_a_restart() {
     assert_eq!((again[0].stood, &again[0].cause), (secs(130), &saved[0].cause), "a second restart adds nothing");
 
     let mut late = prompt(estate());
+    let drained = |age: Duration| {
+        let mut router = prompt(estate());
+        router.restore(&saved, age, at(0));
+        router.health[3].drained.is_some()
+    };
+    assert_eq!([secs(49), secs(50)].map(drained), [true, false], "it had 50 s left");
     late.restore(&saved, secs(3600), at(0));
     assert_eq!(standings(&late), ["out", "serving", "out", "serving"], "only test calls bring it back");
     assert_eq!(late.health[3].drained, None, "a drain ends by itself");
     let mut other =
         prompt(vec![target(3)].into_iter().map(|it| Target { id: TargetId(0), resource_index: 0, ..it }).collect());
+    let revision = other.revision();
     assert_eq!(other.restore(&saved, secs(0), at(0)), 0, "what is configured no more is passed over");
+    assert_eq!(other.revision(), revision, "nothing to be told");
 }

@@ -35,9 +35,11 @@ fn what_stays_keeps_its_health_and_its_calls_wherever_it_stands_now() {
     let (mut call, ticket, region) = begin(&mut router);
     assert_eq!(region, "swc");
     suspect(&mut router, 0, at(0));
+    let revision = router.revision();
     // A new primary, the old one behind it, the old standby gone.
     reconfigure(&mut router, vec![Target { id: TargetId(0), ..target(2) }, Target { id: TargetId(1), ..target(0) }]);
     assert_eq!(shown(&router), ["swc 2", "frc 1"]);
+    assert!(router.revision() > revision, "those who watch are told");
     let swc = |router: &Router| router.snapshot(at(0)).targets[0].clone();
     assert_eq!((swc(&router).standing, swc(&router).in_flight), (Standing::Suspected, 1));
     router.observe(&mut call, ticket, &served(), at(1));
@@ -106,6 +108,59 @@ fn a_narrower_policy_holds_for_the_rescue_of_a_call_that_a_wider_one_admitted() 
         let mut later = admitted(&router, &wide);
         assert_eq!(attempt(&mut router, &mut later).1, "swc");
     }
+}
+
+#[test]
+fn a_new_target_is_tested_soon_but_not_in_step_with_other_replicas() {
+    let mut router = plain(1);
+    let routes = router.routes().succeed(vec![target(0), target(1), target(2)]).unwrap();
+    router.reconfigure(routes, Thresholds::default(), vec![], at(100));
+    let first = [1, 2].map(|index: usize| router.health[index].tests.next);
+    assert!(first.iter().all(|due| (at(100)..=at(102)).contains(due)) && first[0] != first[1], "{first:?}");
+}
+
+#[test]
+fn routes_tell_their_targets_by_preference_and_keep_ids_of_those_that_are_gone() {
+    let regions = |targets: Vec<&Arc<Target>>| targets.iter().map(|it| it.region.to_string()).collect::<Vec<_>>();
+    let routes = Routes::new(vec![target(0), target(1)]).unwrap().succeed(vec![target(2), target(0)]).unwrap();
+    let route = routes.find("gpt-4o").unwrap();
+    assert_eq!(regions(routes.targets_of(route).collect()), ["frc", "swc"]);
+    assert_eq!(regions(routes.targets().iter().collect()), ["swc", "weu", "frc"]);
+    assert_eq!(regions(routes.targets_in_use().collect()), ["swc", "frc"]);
+    assert!(routes.find("gpt-4").is_none());
+}
+
+#[test]
+fn the_same_deployment_at_the_same_place_for_the_same_purpose_keeps_its_id() {
+    type Change = fn(&mut Target);
+    let rows: [(&str, Change, u16); 7] = [
+        ("nothing", |_| {}, 0),
+        ("sku", |it| it.sku = Sku::ProvisionedManaged, 0),
+        ("resource", |it| it.resource_index = 9, 1),
+        ("kind", |it| it.kind = ModelKind::Embedding, 1),
+        ("model", |it| it.model = "mini".into(), 1),
+        ("deployment", |it| it.deployment = "other".into(), 1),
+        ("region", |it| it.region = "weu".into(), 1),
+    ];
+    let routes = Routes::new(vec![target(0)]).unwrap();
+    for (what, change, id) in rows {
+        let mut other = target(0);
+        change(&mut other);
+        let route = Arc::clone(&routes.succeed(vec![other]).unwrap().all()[0]);
+        assert_eq!(route.targets, [TargetId(id)], "{what}");
+    }
+}
+
+#[test]
+fn what_makes_no_routes_is_told() {
+    let mixed = Target { kind: ModelKind::Embedding, ..target(1) };
+    for (targets, told) in [
+        (vec![target(1)], "target 1 is not at its place"),
+        (vec![target(0), mixed], "targets of model gpt-4o are of different kinds"),
+    ] {
+        assert_eq!(Routes::new(targets).unwrap_err().to_string(), told);
+    }
+    assert_eq!(RoutesError::TooMany.to_string(), "more than 65535 targets");
 }
 
 #[test]
