@@ -277,7 +277,7 @@ mod tests {
             ("ffffffffffllllllllll", 1000, Some("slow")),
             ("llllllllllllllllllll", 3000, None),
             ("tt", 1, None),
-            ("tpt", 1, None),
+            ("ttpt", 1, None),
             ("t.tt", 1, None),
             ("ttt", 1, Some("idle")),
         ] {

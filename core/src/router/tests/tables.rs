@@ -259,6 +259,8 @@ fn a_target_that_begins_to_cool_is_news_and_one_that_cools_for_longer_is_not() {
         assert_eq!(health.cooling_until(at(second)), Some(at(until)), "at {second} s");
         assert_eq!(health.cooling_until(at(until)), None, "at {until} s it takes calls again");
     }
+    let ended = [25, 26, 27].map(|second| health.expire_cooling(at(second)));
+    assert_eq!(ended, [false, true, false], "that it is over is news once");
 }
 
 #[test]
