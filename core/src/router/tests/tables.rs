@@ -264,6 +264,26 @@ fn a_target_that_begins_to_cool_is_news_and_one_that_cools_for_longer_is_not() {
 }
 
 #[test]
+fn the_next_look_comes_when_the_first_of_cooling_and_drain_ends() {
+    for (cools, drained, next) in [
+        (None, None, None),
+        (Some(9), None, Some(9)),
+        (None, Some(5), Some(5)),
+        (Some(9), Some(5), Some(5)),
+        (Some(3), Some(5), Some(3)),
+    ] {
+        let mut router = plain(1);
+        if let Some(span) = cools {
+            router.health[0].throttled(secs(span), &Thresholds::default(), at(0));
+        }
+        if let Some(until) = drained {
+            router.drain(&Selector::default(), at(until), &"repairs".into(), at(0));
+        }
+        assert_eq!(router.health[0].next_expiry(), next.map(at), "cools {cools:?} s, drained {drained:?} s");
+    }
+}
+
+#[test]
 fn a_test_calls_limit_follows_the_last_sixteen_that_passed() {
     for (passed, limit) in [
         (&[][..], 3000),
