@@ -1,5 +1,5 @@
 //! One target's health: its standing, its overlays, the evidence, and what is in flight.
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::{
     Cause, Machine, Observation, Thresholds,
@@ -361,8 +361,7 @@ impl TargetHealth {
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     slices: [Slice; Self::SLICES],
-    latencies: Vec<(Moment, Duration)>,
-    oldest: usize,
+    latencies: VecDeque<(Moment, Duration)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -393,12 +392,10 @@ impl Recent {
             slice.bad += 1
         }
         let Some(latency) = latency else { return };
-        if self.latencies.len() < Self::LATENCIES {
-            self.latencies.push((now, latency));
-        } else {
-            self.latencies[self.oldest] = (now, latency);
-            self.oldest = (self.oldest + 1) % Self::LATENCIES;
+        if self.latencies.len() == Self::LATENCIES {
+            self.latencies.pop_front();
         }
+        self.latencies.push_back((now, latency));
     }
 
     /// Attempts that ended well and badly in the last minute.

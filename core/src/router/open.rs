@@ -86,3 +86,53 @@ impl Open {
         silent && !std::mem::replace(&mut self.told, true)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::after_origin(Duration::from_secs(seconds))
+    }
+
+    fn begin(open: &mut OpenAttempts, second: u64, silent_after: Option<u64>) -> u32 {
+        open.begin(at(second), silent_after.map(Duration::from_secs), Duration::ZERO, Mark::default())
+    }
+
+    #[test]
+    fn a_silence_is_told_once_and_is_due_no_more_when_it_was_told_ended_or_broken() {
+        let mut open = OpenAttempts::default();
+        assert_eq!((open.count(), open.next_silence(), open.newly_silent(at(9))), (0, None, 0));
+        begin(&mut open, 0, None);
+        assert_eq!(open.next_silence(), None, "of one that thinks silence says nothing");
+        let [_, talks, leaves] = [3, 4, 5].map(|limit| begin(&mut open, 10, Some(limit)));
+        assert_eq!((open.count(), open.next_silence(), open.newly_silent(at(12))), (4, Some(at(13)), 0));
+        assert_eq!((open.newly_silent(at(13)), open.newly_silent(at(13))), (1, 0), "told once");
+        assert_eq!(open.next_silence(), Some(at(14)));
+        open.find(talks).unwrap().content = true;
+        assert_eq!(open.next_silence(), Some(at(15)));
+        assert!(open.end(leaves).is_some() && open.end(leaves).is_none(), "it ends once");
+        assert_eq!((open.count(), open.next_silence(), open.newly_silent(at(99))), (3, None, 0));
+    }
+
+    #[test]
+    fn what_was_forgiven_falls_silent_no_more_and_what_begins_then_does() {
+        let mut open = OpenAttempts::default();
+        [2, 3].into_iter().for_each(|limit| _ = begin(&mut open, 0, Some(limit)));
+        open.forgive();
+        assert_eq!((open.next_silence(), open.newly_silent(at(9))), (None, 0));
+        [2, 3].into_iter().for_each(|limit| _ = begin(&mut open, 9, Some(limit)));
+        assert_eq!((open.next_silence(), open.newly_silent(at(20))), (Some(at(11)), 2));
+    }
+
+    #[test]
+    fn a_place_that_became_free_is_taken_again() {
+        let mut open = OpenAttempts::default();
+        let [first, second] = [1, 2].map(|limit| begin(&mut open, 0, Some(limit)));
+        open.end(first);
+        assert_eq!((begin(&mut open, 5, Some(4)), begin(&mut open, 5, Some(4))), (first, second + 1));
+        assert_eq!((open.count(), open.find(first).unwrap().started), (3, at(5)));
+        assert!(open.find(second + 2).is_none());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! *Deep* calls put a few tokens through one deployment and decide; *cheap* ones read a resource's list of models and
 //! only raise suspicion, since a list proves no deployment. The router orders, `prober` runs.
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use super::{Thresholds, standing::Phase};
 use crate::{
@@ -93,8 +93,8 @@ pub(super) struct TestState {
     pub(super) calls: u64,
     pub(super) passed: u64,
     pub(super) tokens: u64,
-    latencies: Vec<Duration>,
-    oldest: usize,
+    /// Of the last calls that passed.
+    latencies: VecDeque<Duration>,
 }
 
 impl TestState {
@@ -117,8 +117,7 @@ impl TestState {
             calls: 0,
             passed: 0,
             tokens: 0,
-            latencies: Vec::new(),
-            oldest: 0,
+            latencies: VecDeque::new(),
         }
     }
 
@@ -146,12 +145,10 @@ impl TestState {
         self.last_ended = Some((now, None));
         self.refused = false;
         self.last_passed = Some(now);
-        if self.latencies.len() < Self::LATENCIES {
-            self.latencies.push(first_content);
-        } else {
-            self.latencies[self.oldest] = first_content;
-            self.oldest = (self.oldest + 1) % Self::LATENCIES;
+        if self.latencies.len() == Self::LATENCIES {
+            self.latencies.pop_front();
         }
+        self.latencies.push_back(first_content);
     }
 
     /// A deep call passes within this: 2.5 of the target's own medians, within bounds. Live calls are no quicker than
@@ -159,7 +156,7 @@ impl TestState {
     pub(super) fn limit(&self, target: &Target, live_median: Option<Duration>, numbers: &Thresholds) -> Duration {
         let validation = &numbers.validation;
         let longest = if target.reasoning { validation.longest_limit_reasoning } else { validation.longest_limit };
-        let mut known = self.latencies.clone();
+        let mut known: Vec<Duration> = self.latencies.iter().copied().collect();
         known.sort_unstable();
         let own = known.get(known.len() / 2).copied();
         let median = [own, live_median].into_iter().flatten().min();
@@ -228,6 +225,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_call_holds_its_place_until_its_time_is_over() {
+        let second = |seconds| Moment::after_origin(Duration::from_secs(seconds));
+        let mut tests = TestState::new(second(0));
+        assert!(!tests.is_busy(second(5)), "nothing has begun");
+        assert_eq!(tests.begin(Duration::from_secs(3), second(5)), second(18), "its limit, and ten seconds to end");
+        assert!(tests.is_busy(Moment::after_origin(Duration::from_millis(17_999))));
+        assert!(!tests.is_busy(second(18)), "a result that never comes gives it up");
+    }
+
+    #[test]
     fn the_budget_of_a_day_refills_over_the_day() {
         let at = |hours: u64| Moment::after_origin(Duration::from_secs(hours * 3600));
         let mut budget = TokenBudget::new(2400, at(0));
@@ -241,5 +248,29 @@ mod tests {
         assert!(!budget.allows(at(2)));
         assert!(budget.allows(at(100)));
         assert_eq!(budget.left(at(100)), 2400, "and no more than a day's worth is saved up");
+    }
+
+    #[test]
+    fn another_budget_caps_what_is_left_and_refills_at_its_own_rate() {
+        let at = |hours: u64| Moment::after_origin(Duration::from_secs(hours * 3600));
+        for (spent, per_day, left, an_hour_later) in
+            [(0, 240, 240, 240), (0, 4800, 2400, 2600), (2300, 240, 100, 110), (2300, 4800, 100, 300)]
+        {
+            let mut budget = TokenBudget::new(2400, at(0));
+            budget.spend(spent);
+            budget.go_by(per_day);
+            assert_eq!(
+                (budget.left(at(0)), budget.left(at(1))),
+                (left, an_hour_later),
+                "{spent} spent, then {per_day}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_call_may_be_made_with_the_last_forty_tokens() {
+        for (left, allowed) in [(39, false), (40, true)] {
+            assert_eq!(TokenBudget::new(left, Moment::ZERO).allows(Moment::ZERO), allowed, "{left} left");
+        }
     }
 }

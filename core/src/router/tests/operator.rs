@@ -119,6 +119,27 @@ fn a_validation_reports_what_its_test_calls_said() {
     }
 }
 
+#[test]
+fn a_target_is_busy_while_a_verdict_is_open_or_a_test_call_runs_or_is_due() {
+    for (what, suspected, runs, due, busy) in [
+        ("at rest", false, false, false, false),
+        ("a verdict is open", true, false, false, true),
+        ("a test call runs", false, true, false, true),
+        ("one is due", false, false, true, true),
+    ] {
+        let mut router = plain(1);
+        if suspected {
+            router.signal(0, &Signal::Ordered("a look".into()), at(10));
+        }
+        let tests = &mut router.health[0].tests;
+        if runs {
+            tests.begin(secs(3), at(10));
+        }
+        tests.next = at(if due { 10 } else { 100 });
+        assert_eq!(router.report(&Selector::default(), at(10))[0].busy, busy, "{what}");
+    }
+}
+
 /// A test call that nobody may make would never pass, and take a target out for it.
 #[test]
 fn a_target_that_no_policy_permits_is_not_put_to_the_test() {

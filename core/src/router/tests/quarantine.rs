@@ -36,8 +36,9 @@ fn an_alarm_alone_moves_nothing_and_stands_until_it_is_released() {
     let target = Arc::clone(&snapshot.targets[0].target);
     let alarm = Alarm::Mismatch { target, mismatch: Mismatch::Spillover, since: at(5), quarantined: false };
     assert_eq!((snapshot.alarms.as_slice(), &snapshot.targets[0].overlay), ([alarm].as_slice(), &None));
+    let revision = router.revision();
     assert_eq!(router.release(&Selector::default(), &"mended".into(), at(0)).len(), 1);
-    assert!(router.snapshot(at(10)).alarms.is_empty());
+    assert!(router.snapshot(at(10)).alarms.is_empty() && router.revision() > revision, "that it is over is news too");
     assert!(!router.mismatched(TargetId(9), &elsewhere(), at(11)), "no such target");
 }
 

@@ -341,6 +341,35 @@ fn another_configuration_keeps_what_was_compared_unless_the_space_is_another() {
 }
 
 #[test]
+fn a_first_comparison_is_news_and_so_is_a_reference_that_settles_when_the_others_are_gone() {
+    let mut router = spaces(2);
+    let is_news = |router: &mut Router| {
+        let before = router.revision();
+        tell(router, 0, Says::Points(0.0), at(1));
+        router.revision() > before
+    };
+    assert!(is_news(&mut router) && !is_news(&mut router), "the same again is none");
+    let routes = router.routes().succeed(vec![embedding(0)]).unwrap();
+    router.reconfigure(routes, Thresholds::default(), router.policies.clone(), at(1));
+    assert_eq!(router.count_references(), 0);
+    assert!(is_news(&mut router), "those who keep references are told, though no target has changed");
+    assert_eq!(router.count_references(), 1);
+}
+
+#[test]
+fn a_cosine_of_0_999_is_comparable_and_one_below_is_not() {
+    let space = Arc::new(EmbeddingSpace { dimensions: 6, ..(*large()).clone() });
+    let reference = Vector::from_components([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    for (first, state) in [(999.0, "="), (998.0, "x")] {
+        let mut router = router(vec![Target { embedding_space: Some(Arc::clone(&space)), ..embedding(0) }]);
+        router.restore_references(vec![Reference { space: Arc::clone(&space), vector: reference.clone() }]);
+        // With 999 it is 1000 long.
+        router.compared(TargetId(0), Ok(Vector::from_components([first, 44.0, 7.0, 3.0, 2.0, 1.0])), at(1));
+        assert_eq!(states(&router), state, "{first}");
+    }
+}
+
+#[test]
 fn a_reference_of_another_length_is_not_taken_up() {
     let mut router = spaces(1);
     let of = |degrees: f64| Reference { space: large(), vector: pointing(degrees) };

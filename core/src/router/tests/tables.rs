@@ -107,6 +107,201 @@ fn a_snapshot_counts_what_happened_and_shows_who_is_next() {
     assert_eq!(router.snapshot(at(70)).targets[1].recent, (0, 0), "a minute later");
 }
 
+#[test]
+fn a_snapshot_says_what_comes_next_and_when() {
+    use NextStep::*;
+    let returning =
+        |step, failures| Phase::Returning { step, entered: at(90), live: 0, deep: 0, failures, in_a_row: 0 };
+    for (phase, next) in [
+        (Phase::Serving, None),
+        (Phase::Suspected { failed: 1, ends: at(103) }, Some((VerdictDue { failed: 1, calls: 3 }, at(103)))),
+        (Phase::Out { hold_until: at(101), proofs: 2 }, Some((HoldEnds { proofs: 2, needed: 6 }, at(101)))),
+        (Phase::Out { hold_until: at(100), proofs: 2 }, Some((ProofsMissing { proofs: 2, needed: 6 }, at(107)))),
+        (returning(0, 0), Some((StepEnds { next_percent: 5 }, at(120)))),
+        (returning(2, 0), Some((StepEnds { next_percent: 50 }, at(120)))),
+        (returning(2, 1), Some((StepEnds { next_percent: 50 }, at(150)))),
+        (returning(4, 0), Some((StepEnds { next_percent: 100 }, at(120)))),
+    ] {
+        let mut router = plain(1);
+        router.health[0].machine.phase = phase;
+        router.health[0].tests.next = at(107);
+        assert_eq!(router.snapshot(at(100)).targets[0].next, next, "{phase:?}");
+    }
+    let mut router = plain(1);
+    router.health[0].throttled(secs(9), &Thresholds::default(), at(100));
+    assert_eq!(router.snapshot(at(108)).targets[0].next, Some((Cooled, at(109))));
+    assert_eq!(router.snapshot(at(109)).targets[0].next, None);
+}
+
+#[test]
+fn the_active_target_is_the_first_that_takes_most_new_work() {
+    type Change = fn(&mut Router);
+    fn returning(router: &mut Router, step: u8) {
+        router.health[0].machine.phase =
+            Phase::Returning { step, entered: at(0), live: 0, deep: 0, failures: 0, in_a_row: 0 };
+    }
+    fn out(router: &mut Router, index: usize) {
+        router.signal(index, &Signal::ResourceDown, at(0));
+    }
+    let rows: [(&str, Change, Option<&str>, u32); 8] = [
+        ("both serve", |_| {}, Some("swc"), 1),
+        (
+            "the first one cools",
+            |it| {
+                it.health[0].throttled(secs(9), &Thresholds::default(), at(0));
+            },
+            Some("weu"),
+            0,
+        ),
+        ("it takes a fifth", |it| returning(it, 2), Some("weu"), 1),
+        ("it takes half", |it| returning(it, 3), Some("swc"), 1),
+        (
+            "nobody takes most",
+            |it| {
+                returning(it, 2);
+                out(it, 1);
+            },
+            Some("swc"),
+            0,
+        ),
+        ("the standby is out", |it| out(it, 1), Some("swc"), 0),
+        ("the standby refuses our key", |it| it.health[1].misconfigured = Some(at(0)), Some("swc"), 0),
+        (
+            "both are out",
+            |it| {
+                out(it, 0);
+                out(it, 1);
+            },
+            None,
+            0,
+        ),
+    ];
+    for (what, change, active, ready) in rows {
+        let mut router = plain(2);
+        change(&mut router);
+        let model = router.snapshot(at(1)).models.remove(0);
+        let told = model.active.as_ref().map(|target| &*target.region);
+        assert_eq!((told, model.ready_standbys), (active, ready), "{what}");
+    }
+}
+
+#[test]
+fn the_days_tokens_are_spent_when_they_pay_for_no_other_test_call() {
+    for (left, spent) in [(39, true), (40, false)] {
+        let testing = Testing { tokens_per_day: left, ..Testing::default() };
+        let numbers = Thresholds { testing, ..Thresholds::default() };
+        let router = Router::new(Routes::new(vec![target(0)]).unwrap(), numbers, 7, at(0));
+        assert_eq!(router.snapshot(at(0)).alarms.contains(&Alarm::TestBudgetSpent), spent, "{left} left");
+    }
+}
+
+#[test]
+fn what_counts_as_silent_and_as_slow_follows_habit_and_silence_the_length_of_the_prompt() {
+    let numbers = Thresholds::default();
+    let reasoning = Target { reasoning: true, ..target(0) };
+    // In milliseconds; five and three medians, known to a tenth, or the floors of 3 s and 2.5 s.
+    for (habit, tokens, silent, silent_reasoning, slow) in [
+        (None, 0, Some(3000), None, None),
+        (None, 8000, Some(9000), None, None),
+        (Some(400), 0, Some(3000), Some(3000), Some(2500)),
+        (Some(400), 4000, Some(6000), Some(6000), Some(2500)),
+        (Some(2000), 0, Some(10_000), Some(10_000), Some(6000)),
+        (Some(2000), 2000, Some(15_000), Some(15_000), Some(6000)),
+    ] {
+        let mut router = plain(1);
+        let health = &mut router.health[0];
+        (0..20).for_each(|_| habit.into_iter().for_each(|ms| health.baseline.learn(Duration::from_millis(ms), at(0))));
+        let near = |limit: Option<Duration>, expected: Option<u64>| match (limit, expected) {
+            (Some(limit), Some(expected)) => (limit.as_secs_f64() * 1000.0 / expected as f64 - 1.0).abs() < 0.1,
+            (limit, expected) => limit.is_none() && expected.is_none(),
+        };
+        let limit = |target: &Target| health.silence_limit(target, tokens, &numbers);
+        let limits = (limit(&target(0)), limit(&reasoning), health.slow_limit(&numbers));
+        let right = near(limits.0, silent) && near(limits.1, silent_reasoning) && near(limits.2, slow);
+        assert!(right, "{habit:?} ms, {tokens} tokens: {limits:?}");
+    }
+}
+
+#[test]
+fn first_content_is_slow_beyond_its_limit_as_if_the_prompt_were_short() {
+    for (millis, tokens, slow) in [(2500, 0, false), (2501, 0, true), (5000, 4000, false), (5002, 4000, true)] {
+        let mut router = plain(1);
+        let health = &mut router.health[0];
+        (0..20).for_each(|_| health.baseline.learn(Duration::from_millis(400), at(0)));
+        let told = health.first_content(Duration::from_millis(millis), tokens, &Thresholds::default(), at(1));
+        assert_eq!(told, slow, "{millis} ms with {tokens} tokens");
+    }
+}
+
+#[test]
+fn traffic_is_grey_where_three_in_ten_of_twenty_are_served_elsewhere() {
+    use crate::router::standing::Traffic;
+    for (failed, attempts, traffic) in [
+        (0, 0, Traffic::TooLittle),
+        (19, 19, Traffic::TooLittle),
+        (5, 20, Traffic::Sound),
+        (6, 20, Traffic::Grey { failed: 6, attempts: 20 }),
+        (29, 100, Traffic::Sound),
+    ] {
+        let mut router = plain(1);
+        let health = &mut router.health[0];
+        (0..attempts).for_each(|attempt| health.elsewhere.count(at(1), attempt < failed));
+        assert_eq!(health.traffic(&Thresholds::default(), at(1)), traffic, "{failed} of {attempts}");
+    }
+}
+
+#[test]
+fn a_target_that_begins_to_cool_is_news_and_one_that_cools_for_longer_is_not() {
+    let mut router = plain(1);
+    let health = &mut router.health[0];
+    for (second, hint, news, until) in [(0, 9, true, 9), (1, 20, false, 21), (2, 3, false, 21), (21, 5, true, 26)] {
+        assert_eq!(health.throttled(secs(hint), &Thresholds::default(), at(second)), news, "at {second} s");
+        assert_eq!(health.cooling_until(at(second)), Some(at(until)), "at {second} s");
+        assert_eq!(health.cooling_until(at(until)), None, "at {until} s it takes calls again");
+    }
+    let ended = [25, 26, 27].map(|second| health.expire_cooling(at(second)));
+    assert_eq!(ended, [false, true, false], "that it is over is news once");
+}
+
+#[test]
+fn the_next_look_comes_when_the_first_of_cooling_and_drain_ends() {
+    for (cools, drained, next) in [
+        (None, None, None),
+        (Some(9), None, Some(9)),
+        (None, Some(5), Some(5)),
+        (Some(9), Some(5), Some(5)),
+        (Some(3), Some(5), Some(3)),
+    ] {
+        let mut router = plain(1);
+        if let Some(span) = cools {
+            router.health[0].throttled(secs(span), &Thresholds::default(), at(0));
+        }
+        if let Some(until) = drained {
+            router.drain(&Selector::default(), at(until), &"repairs".into(), at(0));
+        }
+        assert_eq!(router.health[0].next_expiry(), next.map(at), "cools {cools:?} s, drained {drained:?} s");
+    }
+}
+
+#[test]
+fn a_test_calls_limit_follows_the_last_sixteen_that_passed() {
+    for (passed, limit) in [
+        (&[][..], 3000),
+        (&[(1, 1000), (1, 600), (1, 500)], 1500),
+        (&[(16, 1000), (8, 500)], 2500),
+        (&[(16, 1000), (9, 500)], 1250),
+        (&[(17, 1000), (8, 500), (8, 800)], 2000),
+    ] {
+        let mut router = plain(1);
+        let tests = &mut router.health[0].tests;
+        for (calls, millis) in passed {
+            (0..*calls).for_each(|_| tests.passed(Duration::from_millis(*millis), 20, at(0)));
+        }
+        let told = tests.limit(&target(0), None, &Thresholds::default());
+        assert_eq!(told, Duration::from_millis(limit), "two and a half medians of {passed:?}");
+    }
+}
+
 /// The pause before the first retry of a sole target, for a router with this seed.
 fn pause(seed: u64) -> Duration {
     let routes = Routes::new(vec![target(0)]).unwrap();
