@@ -59,19 +59,18 @@ fn a_quarantined_target_takes_no_call_until_it_is_released() {
     assert_eq!(&*target.target().region, "weu");
     router.observe(&mut call, ticket, &failed(FailureKind::ServerError), at(11));
     let mut now = at(11);
-    loop {
+    let told = (0..20).find_map(|_| {
         match router.choose(&mut call, now) {
             Decision::Try { ticket, target, reason, .. } => {
                 assert_eq!((&*target.target().region, reason), ("weu", AttemptReason::Retry));
                 router.observe(&mut call, ticket, &failed(FailureKind::ServerError), now);
             }
             Decision::Wait { until } => now = until,
-            Decision::GiveUp(why) => {
-                assert!(matches!(why, GiveUp::Unavailable { .. }), "{why:?}");
-                break;
-            }
+            Decision::GiveUp(why) => return Some(why),
         }
-    }
+        None
+    });
+    assert!(matches!(told, Some(GiveUp::Unavailable { .. })), "{told:?}");
     assert_eq!(router.release(&Selector::default(), &"mended".into(), at(0)).len(), 1);
     assert_eq!(region_tried(&mut router, at(60)), Ok("swc".into()));
 }
