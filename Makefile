@@ -83,8 +83,8 @@ mutants: ## Change the core in every small way and list what no test notices (an
 	$(CARGO) install --locked --quiet --root target/mutation --version 27.1.0 cargo-mutants
 	PROPTEST_CASES=16 PROPTEST_MAX_SHRINK_ITERS=0 SEALANE_RESIDENCY_CASES=500 PATH="$(CURDIR)/target/mutation/bin:$$PATH" \
 	  $(CARGO) mutants --package sealane-core --jobs 2 --shuffle --timeout 60 --build-timeout 300 --output target/mutation \
-	  --cargo-arg=--config=profile.dev.package.sealane-core.opt-level=0 --cargo-arg=--config=profile.dev.debug=0 \
-	  -- --locked --lib -- --skip model::
+	  --cargo-arg=--lib --cargo-arg=--config=profile.dev.package.sealane-core.opt-level=0 \
+	  --cargo-arg=--config=profile.dev.debug=0 -- --locked -- --skip model::
 
 # --- Check ---------------------------------------------------------------------------------------------------
 
