@@ -108,8 +108,8 @@ async fn test_calls_find_a_mismatch_before_any_caller_does() {
     let three = Three::start();
     three.swc.faults().set(vec![says(Some("East US 2"))]);
     let ms = Duration::from_millis;
-    let testing = Testing { first: ms(1), deep_interval: ms(50), ..without_test_calls().testing };
-    let thresholds = Thresholds { testing, ..Thresholds::default() };
+    let soon = Testing { first: ms(1), first_comparison: ms(1), deep_interval: ms(50), ..Testing::default() };
+    let thresholds = Thresholds { testing: soon, ..Thresholds::default() };
     let extra = format!("{EU_ONLY}on_region_mismatch: quarantine\n");
     let service = three.serve("", &extra, thresholds, None).await;
     for model in ["gpt-4o", "gpt-4o-unary", "text-embedding-3-large"] {
