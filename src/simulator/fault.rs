@@ -43,7 +43,7 @@ pub struct FaultRule {
     /// Share of the matching requests that are hit, 0.0 to 1.0, drawn from the region's seed.
     #[serde(default = "always")]
     pub ratio: f64,
-    /// How many matching requests pass before the first is hit.
+    /// How many of the requests that it would hit pass first. [`Fault::Down`] then resets no connection that is open.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub after: u64,
     /// How many requests are hit before the rule removes itself; absent: no end.

@@ -56,8 +56,8 @@ class Region:
         self._ask("POST", "faults", rule)
 
     def die_after(self, requests: int) -> None:
-        """Answers so many more requests, and resets all that come then."""
-        self._ask("POST", "faults", {"fault": {"kind": "reset"}, "after": requests})
+        """Answers so many more requests for embeddings, and resets all that come then."""
+        self._ask("POST", "faults", {"fault": {"kind": "reset"}, "operation": "embeddings", "after": requests})
 
     def recover(self) -> None:
         """Ends all faults."""

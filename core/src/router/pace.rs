@@ -440,6 +440,9 @@ mod tests {
         let due = Ask { due: true, ..ask(100, INTERACTIVE) };
         assert_eq!(pace.opens(due, &Pacing::default(), ms(1000)), ms(1000), "its turn has come");
         assert_eq!(pace.opens(due, &Pacing::default(), ms(999)), ms(1000));
+        let due = Ask { due: true, ..ask(100, BULK) };
+        assert_eq!(pace.opens(due, &Pacing::default(), ms(13_000)), ms(21_000), "interactive ones came meanwhile");
+        assert_eq!(pace.opens(due, &Pacing::default(), ms(20_000)), ms(20_000), "the line of its own is behind it");
         assert_eq!(wait(&pace, 100, INTERACTIVE, ms(20_000)), 0, "the line is gone when its last turn has come");
     }
 

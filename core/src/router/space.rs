@@ -3,17 +3,17 @@
 //! Every deep test call of an embedding target embeds the same sentence. A space without a reference gets one by
 //! agreement: `elect` has the rule, docs/adr/0007 the reasons. From then on only a vector that agrees with it is
 //! comparable, so that no majority of drifted targets, and no drifted primary, can evict a good one.
-use std::{cmp::Reverse, sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc};
 
-use super::{Call, Cause, Router, health::TargetHealth};
+use super::{Call, Cause, Route, Router, health::TargetHealth};
 use crate::{
     domain::{Drift, EmbeddingSpace, Moment, TargetId, Vector},
     policy::PermittedTarget,
 };
 
-/// So many times `testing.first_comparison` do standbys wait for their first comparison: with its default of 100 ms, a
-/// second, in which any primary that is well has answered its own.
-const STANDBYS_COMPARED_AFTER: u32 = 10;
+/// So many times `testing.first_comparison` does a target wait for its first one after the target before it in the route:
+/// with the default of 100 ms, a second, in which whoever is well has answered.
+const COMPARED_APART: u32 = 10;
 
 /// A space's reference vector, as it is kept for ever.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,13 +167,15 @@ impl Router {
         health.space.due = health.space.due.map(|due| due.min(again));
     }
 
-    /// Plans a target's first comparison; draws nothing for chat, whose stories stay as they are. Primaries come first:
-    /// a standby that is compared before them would take their calls, and new workflows would be pinned to it.
+    /// Plans a target's first comparison; draws nothing for chat, whose stories stay as they are. They come in the order of
+    /// the route: one that is compared before those it stands behind would take their calls, and new workflows would be
+    /// pinned to it.
     pub(super) fn plan_first_comparison(&mut self, index: usize, now: Moment) {
         let Some(target) = self.routes.targets().get(index) else { return };
         let within = self.thresholds.testing.first_comparison;
-        let is_primary = self.routes.all().iter().any(|route| route.targets.first() == Some(&target.id));
-        let after = if is_primary { Duration::ZERO } else { within * STANDBYS_COMPARED_AFTER };
+        let place = |route: &Arc<Route>| route.targets.iter().position(|id| *id == target.id);
+        let place = self.routes.all().iter().filter_map(place).min().unwrap_or_default();
+        let after = within * COMPARED_APART * u32::try_from(place).unwrap_or(u32::MAX);
         let embeds = target.embedding_space.is_some();
         let due = embeds.then(|| now + after + within.mul_f64(self.chance.fraction()));
         if let Some(health) = self.health.get_mut(index) {

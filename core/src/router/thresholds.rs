@@ -157,10 +157,10 @@ pub struct Recovery {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Testing {
     /// The first test calls come within this time of the start, so that replicas started together do not call in
-    /// step. Default 2 s.
+    /// step; those to an embedding target no sooner than its first comparison. Default 2 s.
     pub first: Duration,
     /// The first comparison of a primary for embeddings with its space comes within this time of the start, since a
-    /// drifted one might serve until then; that of a standby after ten times it. Default 100 ms.
+    /// drifted one might serve until then; that of each standby ten times as long after the one before it. Default 100 ms.
     pub first_comparison: Duration,
     /// An embedding target is compared at least so often, also where live traffic proves it otherwise. Default 24 h.
     pub comparison_interval: Duration,
@@ -406,8 +406,8 @@ impl Thresholds {
                 "not be shorter than testing.deep_interval: nothing could be proven in time",
             );
         }
-        if self.hedging.share_percent > 100 {
-            return refuse("hedging.share_percent", "be 0 to 100");
+        if !(1..=100).contains(&self.hedging.share_percent) {
+            return refuse("hedging.share_percent", "be 1 to 100; `enabled` switches it off");
         }
         if self.affinity.capacity == 0 {
             return refuse("affinity.capacity", "be at least 1");

@@ -20,7 +20,8 @@ const EU_ONLY: &str = "default_policy: eu-only\npolicies: [{ name: eu-only, boun
 /// The engine at its quickest, and test calls all the time.
 fn restless() -> Thresholds {
     let ms = Duration::from_millis;
-    let testing = Testing { first: ms(1), cheap_interval: ms(30), deep_interval: ms(50), ..quick().testing };
+    let (first, first_comparison) = (ms(1), ms(1));
+    let testing = Testing { first, first_comparison, cheap_interval: ms(30), deep_interval: ms(50), ..quick().testing };
     Thresholds { testing, ..quick() }
 }
 
@@ -112,7 +113,10 @@ async fn not_a_byte_reaches_a_forbidden_region_through_kill_hedge_restart_and_te
     let request = pb::CompleteRequest { routing: Some(routing), ..hi() };
     let status = service.inference().complete(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-    eventually("test calls", async || three.frc.counters().requests(Operation::Models) > 0).await;
+    eventually("cheap test calls", async || three.frc.counters().requests(Operation::Models) > 0).await;
+    for model in ["gpt-4o", "text-embedding-3-large"] {
+        eventually("deep ones", async || service.target(model, "frc").await.test_calls > 0).await;
+    }
 
     assert_eq!(three.eus.counters().connections_accepted(), 0, "not even a connection");
     assert_eq!(three.eus.counters().bytes_received(), 0);

@@ -14,7 +14,7 @@ use crate::{
     policy::PermittedTarget,
 };
 
-/// How long a call waits for one of those places: an error that comes soon is worth more than one that comes late.
+/// How long a call waits for one of the few places at a target that is out: an error that comes soon is worth more than one that comes late.
 const LAST_RESORT_PATIENCE: Duration = Duration::from_millis(900);
 
 /// Every fit target was tried or is cooling: wait for one that cools, retry one, or give up.

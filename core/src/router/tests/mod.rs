@@ -1,8 +1,7 @@
-//! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`choices`, `proving`, `reach`,
-//! `operator`, `quarantine`, `quota`, `spaces`, `saved`, `succession`), as stories of calls (`scripts`) and of outages
-//! (`outages`), as
-//! properties (`properties`, `sequences`, `residency`),
-//! and its standing in every state it can reach (`model`).
+//! The router told as tables (`classes`, `transitions`, `numbers`, `tables`), as cases (`blame`, `choices`, `proving`,
+//! `reach`, `operator`, `quarantine`, `quota`, `spaces`, `saved`, `succession`), as stories of calls (`scripts`) and of
+//! outages (`outages`), as properties (`properties`, `sequences`, `residency`), and its standing in every state it can
+//! reach (`model`).
 #![allow(clippy::unwrap_used)]
 mod blame;
 mod choices;

@@ -53,7 +53,7 @@ fn a_span_of_less_than_a_millisecond_is_refused_by_name() {
 #[test]
 fn numbers_at_their_bounds() {
     type Change = fn(&mut Thresholds);
-    let rows: [(&str, Change, Change); 37] = [
+    let rows: [(&str, Change, Change); 38] = [
         ("cooling", |it| it.cooling = (secs(5), secs(5)), |it| it.cooling = (secs(6), secs(5))),
         ("attempt_share_percent", |it| it.attempt_share_percent = 10, |it| it.attempt_share_percent = 9),
         ("attempt_share_percent", |it| it.attempt_share_percent = 90, |it| it.attempt_share_percent = 91),
@@ -67,6 +67,7 @@ fn numbers_at_their_bounds() {
             |it| it.pacing.bulk_reserve_percent = 90,
             |it| it.pacing.bulk_reserve_percent = 91,
         ),
+        ("hedging.share_percent", |it| it.hedging.share_percent = 1, |it| it.hedging.share_percent = 0),
         ("hedging.share_percent", |it| it.hedging.share_percent = 100, |it| it.hedging.share_percent = 101),
         ("affinity.capacity", |it| it.affinity.capacity = 1, |it| it.affinity.capacity = 0),
         ("detection.consecutive", |it| it.detection.consecutive = 1, |it| it.detection.consecutive = 0),

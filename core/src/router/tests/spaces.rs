@@ -234,18 +234,24 @@ fn a_reply_of_another_space_is_rescued_and_its_target_leaves_at_once() {
 #[test]
 fn comparisons_are_due_at_the_start_and_daily_though_traffic_proves_the_target() {
     let day = 24 * 3600;
-    let fresh = router(vec![embedding(0), embedding(1), Target { model: "mini".into(), ..target(2) }]);
-    let due: Vec<_> = fresh.health.iter().map(|health| health.space.due).collect();
-    let within = |due: Option<Moment>, from: u64| {
-        due.is_some_and(|due| (from..from + 100).contains(&(due.since(at(0)).as_millis() as u64)))
+    let fresh = |seed| {
+        let targets = vec![embedding(0), embedding(1), embedding(2), Target { model: "mini".into(), ..target(3) }];
+        Router::new(Routes::new(targets).unwrap(), Thresholds::default(), seed, Moment::ZERO)
     };
-    assert!(within(due[0], 0), "the primary at once: {due:?}");
-    assert!(within(due[1], 1000), "its standby when the primary has had its turn: {due:?}");
-    assert_ne!(due[0].map(|due| due + secs(1)), due[1], "replicas do not ask in step");
-    assert_eq!(due[2], None, "chat has nothing to compare");
-    assert!(fresh.health[1].tests.next >= due[1].unwrap(), "no other test call compares it before");
-    let shared = router(vec![embedding(0), embedding(1), Target { model: "other".into(), ..embedding(2) }]);
-    assert!(within(shared.health[2].space.due, 0), "each route has its primary");
+    let due = |router: &Router| router.health.iter().map(|health| health.space.due).collect::<Vec<_>>();
+    let (one, replica) = (fresh(7), fresh(8));
+    for place in 0..3 {
+        let after = due(&one)[place].unwrap().since(at(place as u64)).as_millis();
+        assert!(
+            after < 100,
+            "the primary at once, each standby when those before it had their turn: {place}, {after} ms"
+        );
+        assert_ne!(due(&one)[place], due(&replica)[place], "replicas do not ask in step");
+        assert!(one.health[place].tests.next >= due(&one)[place].unwrap(), "no other test call compares it before");
+    }
+    assert_eq!(due(&one)[3], None, "chat has nothing to compare");
+    let other = Target { model: "other".into(), ..embedding(2) };
+    assert!(due(&router(vec![embedding(0), embedding(1), other]))[2] < Some(at(1)), "each route has its primary");
 
     let mut router = spaces(1);
     serve_live(&mut router, 0, at(0));
@@ -331,7 +337,7 @@ fn another_configuration_keeps_what_was_compared_unless_the_space_is_another() {
     };
     reconfigure(&mut router, vec![embedding(0), embedding(1), embedding(2)]);
     assert_eq!(states(&router), "=x-");
-    assert!(router.health[2].space.due.is_some_and(|due| due < at(4)), "a new one is compared soon");
+    assert!(router.health[2].space.due.is_some_and(|due| due < at(5)), "a new one is compared soon");
     let short = Arc::new(EmbeddingSpace { dimensions: 3, ..(*large()).clone() });
     let other = |id| Target { embedding_space: Some(Arc::clone(&short)), ..embedding(id) };
     reconfigure(&mut router, vec![other(0), other(1)]);
