@@ -449,8 +449,8 @@ CHUNKS = 20_000
 DIMENSIONS = 1024
 
 
-def chunks():
-    return ((f"chunk-{number}", f"chunk number {number} of a book") for number in range(CHUNKS))
+def chunks(count=CHUNKS):
+    return ((f"chunk-{number}", f"chunk number {number} of a book") for number in range(count))
 
 
 @pytest.mark.timeout(300)
@@ -481,13 +481,13 @@ def test_20_000_chunks_while_the_primary_dies_throttles_and_returns(real, client
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_services_memory_does_not_grow_with_the_number_of_chunks(real, client):
-    peaks = {}
-    for answered, _ in enumerate(client.embed_many(chunks(), model=MODEL, dimensions=DIMENSIONS), start=1):
-        if answered in (5_000, CHUNKS):
+    early, late, peaks = 10_000, 30_000, {}
+    for answered, _ in enumerate(client.embed_many(chunks(late), model=MODEL, dimensions=DIMENSIONS), start=1):
+        if answered in (early, late):
             peaks[answered] = real.peak_memory()
-    # Its windows of what is under way were full before the first reading. The margin is for the allocator; were the
-    # vectors kept that came after it, they would come to 61 MB.
-    assert peaks[CHUNKS] - peaks[5_000] < 16 << 20, peaks
+    # Were the vectors kept that came after the first reading, they would come to 82 MB. Half of that is for what may be
+    # under way at a time: two batches more, where the machine is busy, or all that a slow reader has not taken.
+    assert peaks[late] - peaks[early] < 41 << 20, peaks
 
 
 def test_numpy_reads_what_the_command_writes(real, tmp_path, client):
