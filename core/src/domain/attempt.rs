@@ -118,29 +118,11 @@ impl AttemptRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Claims, ModelKind, ProcessingScope, Sku, TargetId, UpstreamStream};
 
     fn record(result: Option<AttemptResult>, evidence: Evidence) -> AttemptRecord {
-        let target = Target {
-            id: TargetId(0),
-            model: "gpt-4o".into(),
-            kind: ModelKind::Chat,
-            resource: "swc".into(),
-            resource_index: 0,
-            region: "swedencentral".into(),
-            boundary: None,
-            deployment: "chat".into(),
-            sku: Sku::Standard,
-            scope: ProcessingScope::Regional,
-            reasoning: false,
-            upstream_stream: UpstreamStream::Auto,
-            version: None,
-            embedding_space: None,
-            claims: Claims::default(),
-        };
         AttemptRecord {
             number: 1,
-            target: Arc::new(target),
+            target: Arc::new(Target::example()),
             reason: AttemptReason::Route,
             start_offset: Duration::ZERO,
             duration: Duration::ZERO,

@@ -91,25 +91,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::{Claims, ModelKind, ProcessingScope, Sku, TargetId, UpstreamStream};
+    use crate::domain::{Claims, Sku};
 
     fn target(spillover: Option<&str>) -> Target {
         Target {
-            id: TargetId(0),
-            model: "gpt-4o".into(),
-            kind: ModelKind::Chat,
-            resource: "swc".into(),
-            resource_index: 0,
-            region: "swedencentral".into(),
-            boundary: None,
-            deployment: "chat".into(),
             sku: Sku::ProvisionedManaged,
-            scope: ProcessingScope::Regional,
-            reasoning: false,
-            upstream_stream: UpstreamStream::Auto,
-            version: None,
-            embedding_space: None,
             claims: Claims { spillover: spillover.map(Arc::from), ..Claims::default() },
+            ..Target::example()
         }
     }
 

@@ -201,6 +201,30 @@ pub fn normalise_region(name: &str) -> String {
 }
 
 #[cfg(test)]
+impl Target {
+    /// A regional chat deployment, of which a test changes what it is about.
+    pub(crate) fn example() -> Self {
+        Self {
+            id: TargetId(0),
+            model: "gpt-4o".into(),
+            kind: ModelKind::Chat,
+            resource: "swc".into(),
+            resource_index: 0,
+            region: "swedencentral".into(),
+            boundary: None,
+            deployment: "chat".into(),
+            sku: Sku::Standard,
+            scope: ProcessingScope::Regional,
+            reasoning: false,
+            upstream_stream: UpstreamStream::Auto,
+            version: None,
+            embedding_space: None,
+            claims: Claims::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -313,31 +313,19 @@ fn per_minute(stated: Option<u64>) -> Option<u32> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::domain::{Claims, ModelKind, ProcessingScope, Sku, TargetId, UpstreamStream};
+    use crate::domain::{Claims, Sku};
 
     const INTERACTIVE: Priority = Priority::Interactive;
     const BULK: Priority = Priority::Bulk;
 
     fn target(sku: Sku, tokens: Option<u32>, requests: Option<u32>) -> Target {
         Target {
-            id: TargetId(0),
-            model: "gpt-4o".into(),
-            kind: ModelKind::Chat,
-            resource: "swc".into(),
-            resource_index: 0,
-            region: "swedencentral".into(),
-            boundary: None,
-            deployment: "gpt-4o".into(),
             sku,
-            scope: ProcessingScope::Regional,
-            reasoning: false,
-            upstream_stream: UpstreamStream::Auto,
-            version: None,
-            embedding_space: None,
             claims: Claims {
                 limits: RateLimits { tokens_per_minute: tokens, requests_per_minute: requests },
                 ..Claims::default()
             },
+            ..Target::example()
         }
     }
 
